@@ -1,0 +1,58 @@
+# Everything a developer runs. Needs make and Python 3.11 or newer; uses uv when it is on PATH.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+# An interpreter that was asked for by name must be the one that runs; the default one only makes a new .venv.
+EXACT := $(if $(filter command environment,$(firstword $(origin PYTHON))),--exact)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock bench conformance clean
+MAKEFLAGS += --no-print-directory
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+step = @printf '\n== %s\n' '$(1)'
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@printf '\nPYTHON=python3.13 chooses the interpreter; ARGS="..." is passed on by test, bench and conformance.\n'
+
+setup: ## Make .venv from requirements.lock; instant when nothing changed
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
+	  echo 'setup: no "$(PYTHON)" on PATH. Install Python 3.11 or newer, or name one: make setup PYTHON=...' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "setup: Python 3.11 or newer is needed, $(PYTHON) is $$("$(PYTHON)" --version 2>&1). Name another: make setup PYTHON=..." >&2; exit 1; }
+	@"$(PYTHON)" scripts/setup_venv.py $(EXACT)
+
+demo: setup ## Watch the server work against the built-in sandbox; no key needed
+	@$(BIN)/python demo/run.py
+
+lint: setup ## ruff check, ruff format --check, basedpyright
+	$(call step,ruff check)
+	@$(BIN)/ruff check .
+	$(call step,ruff format --check)
+	@$(BIN)/ruff format --check .
+	$(call step,basedpyright)
+	@$(BIN)/basedpyright
+
+test: lint ## Everything CI runs: lint, then pytest
+	$(call step,pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+format: setup ## Let ruff rewrite the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## Resolve requirements.lock again (needs uv; UPGRADE=1 takes newer versions)
+	@"$(PYTHON)" scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+bench: setup ## Start-up, memory and token budgets against what is measured
+	@$(BIN)/python -m bench $(ARGS)
+
+conformance: setup ## The official MCP conformance scenarios over HTTP
+	@$(BIN)/python -m conformance $(ARGS)
+
+clean: ## Remove .venv, caches and build output
+	@rm -rf .venv .conformance .pytest_cache .ruff_cache .hypothesis .inline-snapshot build dist
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

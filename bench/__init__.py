@@ -1,0 +1,1 @@
+"""Budgets of start-up, memory and tokens, against what is measured: `make bench`."""

@@ -1,0 +1,1 @@
+"""The official MCP conformance scenarios, run against this server over HTTP: `make conformance`."""

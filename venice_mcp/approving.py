@@ -1,0 +1,71 @@
+"""`venice-mcp approve`: a person says yes or no in a terminal, out of the agent's conversation.
+
+It needs neither key nor network: it shows what was frozen when the agent asked, and records the answer.
+"""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from venice_mcp.errors import VeniceError
+from venice_mcp.guard import question_of
+from venice_mcp.store import Approval, Store
+from venice_mcp.text import away, plain
+
+_USER_ERROR = 2
+
+
+def approve(code: str | None, state_dir: Path) -> int:
+    """Ask on the terminal about one waiting request, or list what waits. Exit status 0 only for a recorded answer."""
+    store = Store(state_dir)
+    now = datetime.now(UTC)
+    try:
+        if code is None:
+            return _list(store.waiting(now), now)
+        approval = store.get(code.strip().upper(), now)
+        if approval is None:
+            return _say(f"There is no request {plain(code, 20)} in {state_dir}.", _USER_ERROR)
+        if approval.state != "pending":
+            return _say(f"Request {approval.code} is not waiting: it is {approval.state}.", 1)
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return _say("Run this in a real terminal: only a person at one can approve.", _USER_ERROR)
+        return _decide(store, approval)
+    except VeniceError as error:
+        return _say(f"{error.what} {error.next_step}", 1)
+
+
+def _list(waiting: list[Approval], now: datetime) -> int:
+    pending = [item for item in waiting if item.state == "pending"]
+    for item in pending:
+        sys.stdout.write(
+            f"{item.code}  {plain(str(item.data['headline']), 120)}  (expires {away(item.expires_at, now)})\n"
+        )
+    if not pending:
+        sys.stdout.write("Nothing waits for approval.\n")
+    return 0
+
+
+def _decide(store: Store, approval: Approval) -> int:
+    question = question_of(approval.data)
+    sys.stdout.write("An agent asks, through venice-mcp:\n\n")
+    for line in question.text(approval.code).splitlines()[:-1]:
+        sys.stdout.write(f"  {plain(line, 400)}\n")
+    wanted = question.word or "YES"
+    try:
+        typed = input(f"\nType {wanted} to approve, anything else to refuse: ")
+    except (EOFError, KeyboardInterrupt):
+        return _say("\nNothing was recorded; the request still waits.", 1)
+    now = datetime.now(UTC)
+    if typed.strip().upper() != wanted:
+        state = store.settle(approval.code, "denied", "refused on a terminal", now)
+        return _say("Refused. Nothing will be changed." if state == "denied" else f"Too late: it is {state}.", 1)
+    state = store.settle(approval.code, "granted", "approved on a terminal", now)
+    if state != "granted":
+        return _say(f"Too late: the request is {state}. Nothing was approved.", 1)
+    sys.stdout.write(f"Approved, once, until {approval.expires_at:%H:%M} UTC. Tell the agent to call the tool again.\n")
+    return 0
+
+
+def _say(text: str, status: int) -> int:
+    sys.stderr.write(text + "\n")
+    return status

@@ -1,0 +1,272 @@
+"""One method per Venice endpoint. Reads take no consent; a write cannot be called without one.
+
+Each method raises `VeniceError` for every refusal and for answers that are not what the contract promises; a
+write raises `AnswerLost` when it may have taken effect without a usable answer.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from venice_mcp.client.transport import Answer, Transport, refusal
+from venice_mcp.consent import Consent
+from venice_mcp.errors import AnswerLost, Changed, VeniceError
+from venice_mcp.models.wire import (
+    AnalyticsAnswer,
+    BalanceAnswer,
+    Key,
+    KeyAnswer,
+    KeyChange,
+    KeyList,
+    LogAnswer,
+    LogRow,
+    NewKeyAnswer,
+    NewKeyData,
+    NewKeySettings,
+    RateLimitsAnswer,
+    RateLimitsData,
+    TokenAnswer,
+    UsageAnswer,
+    Wire,
+)
+from venice_mcp.secrets import Redactor, Secret
+from venice_mcp.settings import Credential, KeyKind, Settings
+
+_Shape = TypeVar("_Shape", bound=Wire)
+
+_WHY_ADMIN = "Only an ADMIN key may manage keys and read billing"
+_WHY_INFERENCE = "An INFERENCE key is enough for this, and the weakest key that works is the right one"
+
+
+class VeniceClient:
+    """Venice's key, limit and billing endpoints, with the weakest configured key that may call each."""
+
+    def __init__(self, settings: Settings, transport: Transport, redactor: Redactor) -> None:
+        self.settings = settings
+        self.transport = transport
+        self._redactor = redactor
+        self._log_needs_admin = False
+
+    # --- keys ---------------------------------------------------------------------------------
+
+    async def list_api_keys(self) -> list[Key]:
+        """GET /api_keys: every active key (at most 500), no secrets. Source: getApiKeys."""
+        answer = await self._read("/api_keys", doing="list the keys", key=self._need("ADMIN"))
+        return self._parse(KeyList, answer).data
+
+    async def get_api_key(self, key_id: str) -> Key:
+        """GET /api_keys/{id}. Source: getApiKeyById; the status for an unknown id is not documented.
+
+        Raises:
+            VeniceError: with code `not_found` for an id Venice does not know.
+        """
+        admin = self._need("ADMIN")
+        answer = await self.transport.read(f"/api_keys/{key_id}", key=admin.secret)
+        if answer.status in (400, 404):
+            raise not_found(key_id)
+        self._refuse_unless_ok(answer, doing="read the key", key=admin)
+        return self._parse(KeyAnswer, answer).data
+
+    async def create_api_key(self, settings: NewKeySettings, consent: Consent) -> NewKeyData:
+        """POST /api_keys: make a key; the answer holds its secret, this once. Source: createApiKey."""
+        consent.claim("createApiKey", settings.model_dump(mode="json"))
+        admin = self._need("ADMIN")
+        answer = await self.transport.write("POST", "/api_keys", body=settings.to_wire(), key=admin.secret)
+        self._refuse_unless_ok(answer, doing="create the key", key=admin, write=True)
+        return self._made(answer)
+
+    async def update_api_key(self, change: KeyChange, consent: Consent) -> Key:
+        """PATCH /api_keys: change a key; both caps are always sent together. Source: updateApiKey."""
+        consent.claim("updateApiKey", change.intent())
+        admin = self._need("ADMIN")
+        answer = await self.transport.write("PATCH", "/api_keys", body=change.to_wire(), key=admin.secret)
+        self._refuse_unless_ok(answer, doing="change the key", key=admin, write=True)
+        return self._parse_write(KeyAnswer, answer).data
+
+    async def delete_api_key(self, key_id: str, consent: Consent) -> None:
+        """DELETE /api_keys?id=: revoke a key at once and for good. Source: deleteApiKey."""
+        consent.claim("deleteApiKey", {"id": key_id})
+        admin = self._need("ADMIN")
+        answer = await self.transport.write("DELETE", "/api_keys", query={"id": key_id}, key=admin.secret)
+        self._refuse_unless_ok(answer, doing="revoke the key", key=admin, write=True)
+
+    # --- limits -------------------------------------------------------------------------------
+
+    async def get_rate_limits(self, kind: KeyKind) -> RateLimitsData:
+        """GET /api_keys/rate_limits, which describes only the calling key. Source: getApiKeyRateLimits."""
+        answer = await self._read("/api_keys/rate_limits", doing="read the rate limits", key=self._need(kind))
+        return self._parse(RateLimitsAnswer, answer).data
+
+    async def get_rate_limit_log(self) -> list[LogRow]:
+        """GET /api_keys/rate_limits/log, the last 50 hits of the account. Source: getApiKeyRateLimitLogs.
+
+        Venice's documents disagree on whether an INFERENCE key may read it, so it is tried first; a refusal is
+        remembered, so that it is not tried (and counted as a failure) again.
+        """
+        inference = self.settings.credential("INFERENCE")
+        admin = self.settings.credential("ADMIN")
+        first = inference if inference.secret and not (self._log_needs_admin and admin.secret) else self._need("ADMIN")
+        path = "/api_keys/rate_limits/log"
+        answer = await self.transport.read(path, key=first.secret)
+        if answer.status in (401, 403) and first is inference:
+            self._log_needs_admin = True
+            first = self._need("ADMIN")
+            answer = await self.transport.read(path, key=first.secret)
+        self._refuse_unless_ok(answer, doing="read the rate limit log", key=first)
+        return self._parse(LogAnswer, answer).data
+
+    # --- wallet-made keys ---------------------------------------------------------------------
+
+    async def get_web3_token(self) -> Secret:
+        """GET /api_keys/generate_web3_key: a token to sign, good for 15 minutes. No key is sent."""
+        answer = await self.transport.read("/api_keys/generate_web3_key")
+        self._refuse_unless_ok(answer, doing="issue a wallet token", key=None)
+        token = self._parse(TokenAnswer, answer).data.token
+        self._redactor.add(token, label="wallet token")
+        return token
+
+    async def create_web3_api_key(
+        self, settings: NewKeySettings, *, address: str, token: Secret, signature: Secret, consent: Consent
+    ) -> NewKeyData:
+        """POST /api_keys/generate_web3_key: make a key for the wallet that signed. No key is sent.
+
+        Every refusal is a 400 told apart by its text. Source: postApiKeyGenerateWeb3Key.
+        """
+        consent.claim("postApiKeyGenerateWeb3Key", {"address": address, **settings.model_dump(mode="json")})
+        self._redactor.add(token, label="wallet token")
+        self._redactor.add(signature, label="wallet signature")
+        body = settings.to_wire() | {
+            "address": address,
+            "token": token.reveal(),
+            "signature": signature.reveal(),
+        }
+        answer = await self.transport.write("POST", "/api_keys/generate_web3_key", body=body)
+        if answer.status == 400:
+            raise _mint_refusal(answer)
+        self._refuse_unless_ok(answer, doing="mint the key", key=None, write=True)
+        return self._made(answer)
+
+    # --- billing ------------------------------------------------------------------------------
+
+    async def get_billing_balance(self) -> BalanceAnswer:
+        """GET /billing/balance. Source: getBillingBalance."""
+        answer = await self._read("/billing/balance", doing="read the balance", key=self._need("ADMIN"))
+        return self._parse(BalanceAnswer, answer)
+
+    async def get_billing_usage(self, query: Mapping[str, str]) -> UsageAnswer:
+        """GET /billing/usage-history: one page, oldest first. A query with `cursor` holds nothing else.
+
+        Source: getBillingUsageHistory. The older /billing/usage was shut down on 2026-09-16.
+        """
+        answer = await self._read(
+            "/billing/usage-history", doing="read the usage history", key=self._need("ADMIN"), query=query
+        )
+        return self._parse(UsageAnswer, answer)
+
+    async def get_usage_analytics(self, query: Mapping[str, str]) -> AnalyticsAnswer:
+        """GET /billing/usage-analytics (beta; cached for 10 minutes). Source: getBillingUsageAnalytics."""
+        answer = await self.transport.read(
+            "/billing/usage-analytics", query=query, key=(admin := self._need("ADMIN")).secret
+        )
+        if answer.status == 504:
+            raise VeniceError(
+                "Venice took too long to add this period up.",
+                next_step="Ask for a shorter lookback.",
+                code="too_slow",
+                status=504,
+            )
+        self._refuse_unless_ok(answer, doing="read the usage analytics", key=admin)
+        return self._parse(AnalyticsAnswer, answer)
+
+    # --- shared -------------------------------------------------------------------------------
+
+    def _need(self, kind: KeyKind) -> Credential:
+        """The configured key of this kind, or an account of what is missing and why this kind is right."""
+        found = self.settings.credential(kind)
+        if found.secret is not None:
+            return found
+        why = _WHY_ADMIN if kind == "ADMIN" else _WHY_INFERENCE
+        state = found.problem or f"{found.variable} is not configured."
+        raise VeniceError(
+            f"{state} {why}.",
+            next_step=f"Set {found.variable} (or {found.variable}_FILE, or the system keyring) and restart the server;"
+            " never paste a key into the chat. `venice-mcp --sandbox` works without any key.",
+            code="key_missing",
+        )
+
+    async def _read(self, path: str, *, doing: str, key: Credential, query: Mapping[str, str] | None = None) -> Answer:
+        answer = await self.transport.read(path, query=query, key=key.secret)
+        self._refuse_unless_ok(answer, doing=doing, key=key)
+        return answer
+
+    def _refuse_unless_ok(self, answer: Answer, *, doing: str, key: Credential | None, write: bool = False) -> None:
+        if answer.ok and answer.is_json:
+            return
+        raise refusal(answer, doing=doing, used=key.variable if key else "", write=write)
+
+    def _made(self, answer: Answer) -> NewKeyData:
+        """The new key; from here on its secret is known to the redactor."""
+        new = self._parse_write(NewKeyAnswer, answer).data
+        self._redactor.add(new.api_key, label="key")
+        return new
+
+    @staticmethod
+    def _parse(shape: type[_Shape], answer: Answer) -> _Shape:
+        try:
+            return shape.model_validate(answer.body)
+        except ValidationError as error:
+            raise VeniceError(
+                f"Venice's answer does not have the documented shape ({_where(error)}).",
+                next_step="Call again; if it persists, update venice-mcp.",
+                code="unexpected_answer",
+            ) from None
+
+    @staticmethod
+    def _parse_write(shape: type[_Shape], answer: Answer) -> _Shape:
+        try:
+            return shape.model_validate(answer.body)
+        except ValidationError as error:
+            raise AnswerLost(
+                f"Venice said yes in an answer that does not have the documented shape ({_where(error)})."
+            ) from None
+
+
+def not_found(key_id: str) -> VeniceError:
+    return VeniceError(
+        f"Venice knows no active key with the id {key_id}.",
+        next_step="Find the id with venice_list_api_keys; revoked and expired keys are not listed.",
+        code="not_found",
+    )
+
+
+def _where(error: ValidationError) -> str:
+    """The first place that did not fit; never the value that stood there."""
+    first: Any = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    return ".".join(str(part) for part in first["loc"]) or "body"
+
+
+_MINT_REFUSALS = {
+    "Invalid wallet address": "Give the wallet's EVM address: 0x and 40 hexadecimal digits.",
+    "JWT has expired": "Tokens last 15 minutes: get a new one with venice_get_web3_token, sign it and send it.",
+    "JWT signature is invalid": "Get a new token with venice_get_web3_token and sign exactly that.",
+    "JWT claims are invalid": "Send the token exactly as venice_get_web3_token returned it.",
+    "JWT is malformed": "Send the token exactly as venice_get_web3_token returned it.",
+    "Wallet signature does not match": "Sign the raw token text (EIP-191 personal_sign) with that address's key.",
+    "Could not verify wallet signature": "This is temporary: wait a minute and call again.",
+    "Wallet has no staked VVV on Base": "Stop here: the wallet must stake VVV on Base before it can mint a key.",
+}
+
+
+def _mint_refusal(answer: Answer) -> VeniceError:
+    plain_refusal = refusal(answer, doing="mint the key", used="", write=True)
+    for words, step in _MINT_REFUSALS.items():
+        if words in plain_refusal.what:
+            return VeniceError(
+                f"Venice refused to mint the key: {words}.",
+                next_step=step,
+                code="mint_refused",
+                changed=Changed.NOTHING,
+                status=answer.status,
+            )
+    return plain_refusal

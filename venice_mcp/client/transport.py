@@ -1,0 +1,366 @@
+"""One request to Venice: the right host, a bounded answer, reads retried, writes sent once."""
+
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import urlsplit
+
+import anyio
+
+from venice_mcp.client.pace import MAX_WAIT_S, FailureBudget, backoff, wait_asked_for
+from venice_mcp.errors import AnswerLost, Changed, VeniceError
+from venice_mcp.secrets import Secret
+from venice_mcp.settings import LIVE_HOST, Settings
+from venice_mcp.text import plain, quoted, span
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_BODY_BYTES = 16 * 1024 * 1024
+READ_TRIES = 4
+READ_DEADLINE_S = 60.0
+WRITE_DEADLINE_S = 45.0
+
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete answer: status, lower-case headers, the decoded JSON body (None when it was not JSON)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    is_json: bool
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class Unreachable(Exception):
+    """The connection failed or broke. `sent` is False only when the request cannot have reached Venice."""
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class Transport:
+    """The only place that opens connections.
+
+    Args:
+        settings: says which host; a real key is only ever sent to https://api.venice.ai.
+        handler: replaces the network (tests and the in-process sandbox).
+        now, sleep: the clock, injected.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        handler: "httpx.AsyncBaseTransport | None" = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._settings = settings
+        self._handler = handler
+        self._now = now
+        self._sleep = sleep
+        self._client: httpx.AsyncClient | None = None
+        self._failures = FailureBudget()
+        self.skew_s: float | None = None
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def read(self, path: str, *, query: Mapping[str, str] | None = None, key: Secret | None = None) -> Answer:
+        """GET, tried again on 429, 5xx and broken connections, within a bound.
+
+        Raises:
+            VeniceError: nothing usable came back in time.
+        """
+        waited = 0.0
+        for attempt in range(READ_TRIES):
+            last = attempt == READ_TRIES - 1
+            try:
+                answer = await self._send("GET", path, query=query, key=key, deadline_s=READ_DEADLINE_S)
+            except Unreachable as error:
+                if last:
+                    raise VeniceError(
+                        f"Venice could not be reached ({error}); tried {READ_TRIES} times.",
+                        next_step="Check the network, run `venice-mcp doctor`, then call again.",
+                        code="unreachable",
+                    ) from None
+                pause = backoff(attempt)
+            else:
+                if last or not (answer.status == 429 or answer.status >= 500):
+                    return answer
+                asked = wait_asked_for(answer.headers, self._now())
+                pause = backoff(attempt) if asked is None else asked
+                if waited + pause > MAX_WAIT_S:
+                    return answer
+            waited += pause
+            await self._sleep(pause)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def write(
+        self,
+        method: Method,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        key: Secret | None = None,
+    ) -> Answer:
+        """Send a write once.
+
+        Raises:
+            AnswerLost: it may have taken effect, and no usable answer came back.
+            VeniceError: it certainly did not reach Venice.
+        """
+        try:
+            answer = await self._send(method, path, query=query, body=body, key=key, deadline_s=WRITE_DEADLINE_S)
+        except Unreachable as error:
+            if not error.sent:
+                raise VeniceError(
+                    f"Venice could not be reached ({error}), so the request was not sent.",
+                    next_step="Check the network, then call again.",
+                    code="unreachable",
+                ) from None
+            raise AnswerLost(f"The connection broke before Venice answered ({error}).") from None
+        if answer.status >= 500:
+            raise AnswerLost(
+                f"Venice answered {answer.status}, which may come after the work was done.",
+                status=answer.status,
+            )
+        if 300 <= answer.status < 400 or (answer.ok and not answer.is_json):
+            raise AnswerLost(
+                f"Venice answered {answer.status} with a body that could not be read.", status=answer.status
+            )
+        return answer
+
+    # --- one exchange -------------------------------------------------------------------------
+
+    async def _send(
+        self,
+        method: Method,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        key: Secret | None = None,
+        deadline_s: float,
+    ) -> Answer:
+        if self._settings.blocked:
+            raise VeniceError(self._settings.blocked, next_step="Correct the setting and restart.", code="blocked")
+        await self._stay_below_abuse_limit()
+        url = self._settings.base_url + path
+        self._check_destination(url, key)
+        headers = {"Accept": "application/json"}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key.reveal()}"
+        answer = await self._exchange(method, url, query, body, headers, deadline_s)
+        if not answer.ok:
+            self._failures.record()
+        self._note_clock(answer.headers.get("date", ""))
+        return answer
+
+    async def _exchange(
+        self,
+        method: Method,
+        url: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        headers: dict[str, str],
+        deadline_s: float,
+    ) -> Answer:
+        import httpx  # 0.1 to 0.2 s that a start-up without requests does not pay
+
+        client = self._opened()
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        if content is not None:
+            headers = headers | {"Content-Type": "application/json"}
+        try:
+            with anyio.fail_after(deadline_s):
+                async with client.stream(
+                    method, url, params=dict(query) if query else None, content=content, headers=headers
+                ) as response:
+                    raw = await _bounded(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Unreachable(type(error).__name__, sent=False) from None
+        except TimeoutError:
+            raise Unreachable(f"no complete answer within {deadline_s:g} s", sent=True) from None
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise Unreachable(type(error).__name__, sent=True) from None
+        lowered = {name.lower(): value for name, value in response.headers.items()}
+        if raw is None:
+            raise Unreachable(f"an answer larger than {MAX_BODY_BYTES // 1024 // 1024} MiB", sent=True)
+        body_value, is_json = _decoded(raw)
+        return Answer(response.status_code, lowered, body_value, is_json)
+
+    def _check_destination(self, url: str, key: Secret | None) -> None:
+        """A last look at the parsed URL: a key leaves only for Venice or for the sandbox it belongs to."""
+        parts = urlsplit(url)
+        live = parts.scheme == "https" and parts.hostname == LIVE_HOST and parts.port in (None, 443)
+        if key is not None and live != (self._settings.mode == "live"):
+            raise AssertionError("a key was about to be sent to a host that is not its own")
+
+    async def _stay_below_abuse_limit(self) -> None:
+        wait = self._failures.wait_s()
+        if wait > MAX_WAIT_S:
+            raise VeniceError(
+                "Too many requests failed in the last 30 s; another failure could make Venice block the whole account.",
+                next_step=f"Wait {int(wait) + 1} s, and mend what makes them fail before calling again.",
+                code="failure_budget",
+            )
+        if wait:
+            await self._sleep(wait)
+
+    def _note_clock(self, date: str) -> None:
+        try:
+            self.skew_s = (self._now() - parsedate_to_datetime(date)).total_seconds() if date else None
+        except (ValueError, TypeError):
+            self.skew_s = None
+
+    def _opened(self) -> "httpx.AsyncClient":
+        if self._client is None:
+            import httpx  # see _exchange
+
+            handler = self._handler
+            if handler is None and self._settings.mode == "sandbox":
+                handler = _in_process_sandbox(self._settings)
+            self._client = httpx.AsyncClient(
+                transport=handler,
+                verify=_tls() if handler is None and self._settings.mode == "live" else True,
+                timeout=httpx.Timeout(30.0, connect=10.0),
+                follow_redirects=False,
+                trust_env=False,
+                limits=httpx.Limits(max_connections=8, max_keepalive_connections=4),
+                headers={"User-Agent": "venice-mcp"},
+            )
+        return self._client
+
+
+def _in_process_sandbox(settings: Settings) -> "httpx.AsyncBaseTransport":
+    import httpx
+
+    from venice_mcp.sandbox import create_app  # only the sandbox mode needs it
+
+    admin = settings.credential("ADMIN").secret
+    inference = settings.credential("INFERENCE").secret
+    app = create_app(
+        scenario=settings.scenario,
+        admin_key=admin.reveal() if admin else None,
+        inference_key=inference.reveal() if inference else None,
+    )
+    return httpx.ASGITransport(app=app, raise_app_exceptions=False)
+
+
+def _tls() -> ssl.SSLContext:
+    """Verification against certifi's roots; `SSL_CERT_FILE` and `SSLKEYLOGFILE` of a project have no say."""
+    import certifi  # comes with httpx
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+async def _bounded(response: "httpx.Response") -> bytes | None:
+    """The decoded body, or None as soon as it grows past the bound (also when it was compressed)."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes(65536):
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _decoded(raw: bytes) -> tuple[Any, bool]:
+    try:
+        return json.loads(raw), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
+# --- what Venice's refusals mean ------------------------------------------------------------------
+
+
+def upstream_text(body: Any) -> str:
+    """Venice's own words out of any of its error shapes, made harmless and short."""
+    if not isinstance(body, dict):
+        return ""
+    members = cast("dict[str, Any]", body)
+    error, details = members.get("error"), members.get("details")
+    if isinstance(error, dict):
+        error = cast("dict[str, Any]", error).get("message")
+    text = error if isinstance(error, str) else ""
+    if isinstance(details, dict):
+        fields = [name for name in cast("dict[str, Any]", details) if name != "_errors"]
+        if fields:
+            text = f"{text} ({', '.join(fields)})"
+    return plain(text, 200)
+
+
+def refusal(answer: Answer, *, doing: str, used: str, write: bool) -> VeniceError:
+    """What a complete answer other than 2xx means. `used` names the key that was sent, or is empty."""
+    said = upstream_text(answer.body)
+    words = f"; it said {quoted(said, 200)}" if said else ""
+    status = answer.status
+    what = f"Venice refused to {doing} with {status}{words}."
+    lowered = said.lower()
+    if status == 401 and "admin" in lowered:
+        return VeniceError(
+            f"Venice says that {doing} needs an ADMIN key, and the {used or 'absent'} key is not one{words}.",
+            next_step="Configure VENICE_ADMIN_KEY with an ADMIN key (venice_status says what is configured).",
+            code="wrong_key_type",
+            status=status,
+        )
+    if status == 401:
+        return VeniceError(
+            f"Venice did not accept the {used} key{words}." if used else what,
+            next_step="It may be revoked, expired or mistyped: replace it and restart, or see venice_status.",
+            code="unauthenticated",
+            status=status,
+        )
+    if status == 403:
+        return VeniceError(
+            what,
+            next_step="The key may not do this, or this address is not in its list: see venice_status.",
+            code="forbidden",
+            status=status,
+        )
+    if status == 429:
+        asked = wait_asked_for(answer.headers, datetime.now(UTC))
+        pause = (
+            f"Wait {_pause(asked)} before calling again." if asked is not None else "Wait a minute, then call again."
+        )
+        return VeniceError(what, next_step=pause, code="rate_limited", status=status)
+    if not answer.is_json:
+        return VeniceError(
+            f"Venice answered {status} with something that is not JSON, perhaps from a proxy in between.",
+            next_step="Check the network (proxy, captive portal), then call again.",
+            code="not_json",
+            status=status,
+            changed=Changed.UNKNOWN if write and answer.ok else Changed.NOTHING,
+        )
+    if status >= 500:
+        return VeniceError(
+            what,
+            next_step="This is on Venice's side; call again in a minute.",
+            code="upstream",
+            status=status,
+        )
+    return VeniceError(what, next_step="Correct what it names and call again.", code="refused", status=status)
+
+
+def _pause(seconds: float) -> str:
+    return span(timedelta(seconds=int(seconds) + 1))

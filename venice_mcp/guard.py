@@ -1,0 +1,354 @@
+"""No write without an approval: the question, the record of it, and the only place that makes a `Consent`.
+
+A guarded tool's answer comes through a chain of resolvers that works in every protocol era. `find` reads the
+target and freezes what will be shown; `ask` asks; on older connections, where a resolver does not run again
+when the answer arrives, `look_again` compares the target and `ask_again` asks anew if it changed. `redeem`
+compares a last time, spends the recorded approval in one transaction, and only then makes the consent.
+"""
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Literal, Protocol, cast
+
+import anyio.to_thread
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.resolve import (
+    AcceptedElicitation,
+    DeclinedElicitation,
+    Elicit,
+    ElicitationResult,
+    Resolve,
+)
+from mcp_types.version import is_version_at_least
+from pydantic import BaseModel, Field, StrictBool, create_model
+
+from venice_mcp.consent import Consent, Intent, canonical
+from venice_mcp.errors import VeniceError
+from venice_mcp.questions import Question, label, shown
+from venice_mcp.secrets import Redactor
+from venice_mcp.store import Approval, State, Store
+
+Target = Mapping[str, Any]
+"""The identity and settings of the key a write is about, never its use or spend."""
+
+_ASKING_IN_RESULTS = "2026-07-28"
+"""From this protocol version on a question travels in a result, and resolvers run again with the answer."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A write that is about to be asked for.
+
+    Attributes:
+        tool: the tool's name.
+        fingerprint: tells calls apart: the tool and its exact arguments.
+        operation: OpenAPI operationId.
+        intent: what will be asked of Venice, without secrets.
+        question: what the person is shown.
+        target: the key as Venice has it now; None when the write makes a new one.
+        reread: reads the target again.
+    """
+
+    tool: str
+    fingerprint: str
+    operation: str
+    intent: Intent
+    question: Question
+    target: Target | None = None
+    reread: Callable[[], Awaitable[Target]] | None = None
+
+    def frozen(self) -> dict[str, Any]:
+        return {
+            "tool": self.tool,
+            "operation": self.operation,
+            "intent": dict(self.intent),
+            "target": dict(self.target) if self.target is not None else None,
+            "headline": self.question.headline,
+            "facts": list(self.question.facts),
+            "risks": list(self.question.risks),
+            "word": self.question.word,
+        }
+
+    def as_recorded(self, data: Mapping[str, Any]) -> "Proposal":
+        """This proposal with everything a person was shown taken from the record."""
+        return replace(self, intent=data["intent"], question=question_of(data), target=data["target"])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A proposal and the approval that was opened for it."""
+
+    approval: Approval
+    proposal: Proposal
+
+    @property
+    def code(self) -> str:
+        return self.approval.code
+
+    def text(self) -> str:
+        return self.proposal.question.text(self.code)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Why no question was asked: it is granted already, or this client cannot be asked."""
+
+    reason: Literal["granted", "cannot_ask"]
+
+
+class Answer(BaseModel):
+    """What came back with an accepted question."""
+
+
+class Tick(Answer):
+    approve: StrictBool = Field(default=False, title="Approve", description="Tick to approve")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    case: Case
+    outcome: ElicitationResult[Answer]
+
+
+@dataclass(frozen=True)
+class Approved:
+    """A case whose answer says yes; `how` is None when it was granted on a terminal before."""
+
+    case: Case
+    how: str | None
+
+
+class HasGuard(Protocol):
+    @property
+    def guard(self) -> "Guard": ...
+
+
+class Guard:
+    """Opens cases, judges answers and makes consents.
+
+    Args:
+        store: the record; without it nothing is written.
+        account: whose keys these are; approvals of one account mean nothing for another.
+        redactor: questions are redacted like everything else.
+        now: the clock.
+    """
+
+    def __init__(self, store: Store, account: str, redactor: Redactor, now: Callable[[], datetime]) -> None:
+        self.store = store
+        self._account = account
+        self._redactor = redactor
+        self._now = now
+
+    async def open_case(self, proposal: Proposal) -> Case:
+        """The approval of exactly this call if one is open and its target has not changed, else a new one."""
+        return await anyio.to_thread.run_sync(self._open_case, proposal)
+
+    def _open_case(self, proposal: Proposal) -> Case:
+        now = self._now()
+        found = self.store.open_for(account=self._account, fingerprint=proposal.fingerprint, now=now)
+        if found is not None:
+            if canonical(found.data["target"]) == canonical(proposal.target):
+                return Case(found, proposal.as_recorded(found.data))
+            self.store.settle(found.code, "superseded", "target changed", now)
+        data = self._redactor.redact_tree(proposal.frozen())
+        approval = self.store.ask(account=self._account, fingerprint=proposal.fingerprint, data=data, now=now)
+        return Case(approval, proposal.as_recorded(data))
+
+    async def judge(self, verdict: Verdict) -> "Approved":
+        """Whether the answer approves; nothing is used up yet.
+
+        Raises:
+            VeniceError: declined, unanswered or not confirmed.
+        """
+        case, outcome = verdict.case, verdict.outcome
+        if isinstance(outcome, DeclinedElicitation):
+            await self._settle(case, "denied", "declined in the client")
+            raise VeniceError(
+                "The person declined, so it was not done.",
+                next_step="Do not ask again unless they want it.",
+                code="declined",
+            )
+        if not isinstance(outcome, AcceptedElicitation):
+            raise self._pending(case, "The question was closed without an answer.")
+        data = cast("object", outcome.data)
+        if isinstance(data, Standing):
+            if data.reason == "cannot_ask":
+                raise self._pending(case, "This client cannot ask a person.")
+            return Approved(case, None)
+        word = case.proposal.question.word
+        if isinstance(data, Answer) and confirms(data, word):
+            return Approved(case, "answered in the client")
+        await self._settle(case, "denied", "not confirmed")
+        missing = f"the word {word} was not typed" if word else "the box was not ticked"
+        raise VeniceError(
+            f"It was not approved: {missing}.",
+            next_step="Call again only if the person wants to be asked again.",
+            code="not_confirmed",
+        )
+
+    async def redeem(self, approved: "Approved") -> Consent:
+        """Compare the target a last time, spend the approval, and make the one consent for it.
+
+        Raises:
+            VeniceError: the target changed meanwhile, or the approval expired or was already used.
+        """
+        case = approved.case
+        proposal = case.proposal
+        if proposal.reread is not None and proposal.target is not None:
+            current = await proposal.reread()
+            if canonical(current) != canonical(proposal.target):
+                await self._settle(case, "superseded", "target changed")
+                changes = differences(proposal.target, current, self._now())
+                raise VeniceError(
+                    f"The key changed while the question was open ({changes}), so the approval does not count.",
+                    next_step="Call again; the person will be asked about the key as it is now.",
+                    code="target_changed",
+                )
+        refused: State | None = await anyio.to_thread.run_sync(
+            lambda: self.store.spend(case.code, how=approved.how, now=self._now())
+        )
+        if refused is not None:
+            raise _unspendable(refused)
+        return Consent(approval=case.code, operation=proposal.operation, intent=proposal.intent)
+
+    def undo(self, consent: Consent, key_id: str) -> Consent:
+        """Consent to revoke the key that `consent` just made: the person was told so when asked."""
+        return Consent(approval=consent.approval, operation="deleteApiKey", intent={"id": key_id})
+
+    async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> State:
+        return await anyio.to_thread.run_sync(lambda: self.store.settle(case.code, kind, how, self._now()))
+
+    def _pending(self, case: Case, why: str) -> VeniceError:
+        return VeniceError(
+            f"{why} The request waits for a person's approval until {case.approval.expires_at:%H:%M} UTC.",
+            next_step="Ask the person to run this in their own terminal, then call this tool again with the same"
+            f" arguments: {approve_command(case.code, self.store)}",
+            code="approval_pending",
+        )
+
+
+def question_of(data: Mapping[str, Any]) -> Question:
+    """The question as it was frozen in the record."""
+    return Question(data["headline"], tuple(data["facts"]), tuple(data["risks"]), data["word"])
+
+
+def approve_command(code: str, store: Store) -> str:
+    """One complete command for another terminal. -P keeps the folder it is run in out of Python's search path."""
+    return shlex.join([sys.executable, "-P", "-m", "venice_mcp", "approve", code, "--state-dir", str(store.folder)])
+
+
+def confirms(answer: Answer, word: str | None) -> bool:
+    """Whether an accepted form really says yes: a ticked box, or the very word."""
+    if word is None:
+        return isinstance(answer, Tick) and answer.approve is True
+    typed = getattr(answer, "word", None)
+    return isinstance(typed, str) and typed.strip().upper() == word
+
+
+def differences(before: Target, after: Target, now: datetime) -> str:
+    """Which settings differ, with both values."""
+    changed = [name for name in before if canonical(before[name]) != canonical(after.get(name))]
+    return "; ".join(
+        f"{label(name)}: {shown(name, before[name], now)} -> {shown(name, after[name], now)}" for name in changed
+    )
+
+
+def _unspendable(state: State) -> VeniceError:
+    reasons = {
+        "spent": "This approval was already used once, and an approval counts for one write only.",
+        "expired": "The approval expired; it counts for 10 minutes.",
+        "denied": "The request was declined.",
+        "superseded": "The key changed meanwhile, so the approval does not count.",
+        "pending": "Nobody has approved this yet.",
+    }
+    return VeniceError(
+        reasons.get(state, "The approval does not count."),
+        next_step="Call again to ask anew, if the person wants it.",
+        code=f"approval_{state}",
+    )
+
+
+# --- the resolver chain ---------------------------------------------------------------------------
+
+
+def can_ask(ctx: Context[Any, Any]) -> bool:
+    """Whether this client can put a form before a person, in the era of this connection."""
+    capabilities = ctx.client_capabilities
+    elicitation = capabilities.elicitation if capabilities is not None else None
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+        return False
+    return asks_in_results(ctx) or ctx.session.can_send_request
+
+
+def asks_in_results(ctx: Context[Any, Any]) -> bool:
+    return ctx.protocol_version is not None and is_version_at_least(ctx.protocol_version, _ASKING_IN_RESULTS)
+
+
+def fingerprint(tool: str, arguments: BaseModel, target_id: str | None = None) -> str:
+    """A digest of a call: the tool, its exact arguments and the key they name."""
+    exact = {"tool": tool, "arguments": arguments.model_dump(mode="json"), "target": target_id}
+    return hashlib.sha256(canonical(exact).encode()).hexdigest()
+
+
+@cache
+def _typed(word: str) -> type[Answer]:
+    field = Field(default="", title=f"Type {word}", description=f"Type {word} to approve", max_length=40)
+    return create_model("TypedWord", __base__=Answer, word=(str, field))
+
+
+def _form(case: Case) -> Elicit[Answer]:
+    word = case.proposal.question.word
+    return Elicit(case.text(), _typed(word) if word else Tick)
+
+
+def _guard(ctx: Context[Any, Any]) -> Guard:
+    return cast("HasGuard", ctx.request_context.lifespan_context).guard
+
+
+def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal]]) -> Resolve:
+    """The resolver chain of a guarded tool: annotate a parameter `Annotated[Verdict, asks_first(propose)]`.
+
+    `propose` gets the tool's validated `args`; it reads the target and must not write.
+    """
+
+    async def find(args: Any, ctx: Context[Any, Any]) -> Case:
+        return await _guard(ctx).open_case(await propose(args, ctx))
+
+    async def ask(ctx: Context[Any, Any], case: Annotated[Case, Resolve(find)]) -> Elicit[Answer] | Standing:
+        if case.approval.state == "granted":
+            return Standing("granted")
+        return _form(case) if can_ask(ctx) else Standing("cannot_ask")
+
+    async def look_again(
+        args: Any,
+        ctx: Context[Any, Any],
+        case: Annotated[Case, Resolve(find)],
+        first: Annotated[ElicitationResult[Answer], Resolve(ask)],
+    ) -> Case:
+        answered = isinstance(first, AcceptedElicitation) and isinstance(cast("object", first.data), Answer)
+        if not answered or asks_in_results(ctx) or case.proposal.target is None:
+            return case
+        return await _guard(ctx).open_case(await propose(args, ctx))
+
+    async def ask_again(
+        case: Annotated[Case, Resolve(find)],
+        later: Annotated[Case, Resolve(look_again)],
+    ) -> Elicit[Answer] | Standing:
+        return Standing("granted") if later.code == case.code else _form(later)
+
+    async def verdict(
+        case: Annotated[Case, Resolve(find)],
+        first: Annotated[ElicitationResult[Answer], Resolve(ask)],
+        later: Annotated[Case, Resolve(look_again)],
+        second: Annotated[ElicitationResult[Answer], Resolve(ask_again)],
+    ) -> Verdict:
+        return Verdict(case, first) if later.code == case.code else Verdict(later, second)
+
+    # The wire names a question after its resolver; these names are for the people who read traces.
+    ask.__qualname__, ask_again.__qualname__ = "approval", "approval_anew"
+    return Resolve(verdict)

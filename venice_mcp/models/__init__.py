@@ -1,0 +1,1 @@
+"""Every shape: what Venice sends and takes (`wire`), and what the tools answer (`results`)."""

@@ -1,0 +1,319 @@
+"""What goes over the wire to and from Venice. Source: Venice OpenAPI 20260821.193530.
+
+Answers are read leniently: unknown members are kept, enumerations are plain strings, because Venice adds both
+without notice. Requests are strict and hold only documented members; `ipAllowlist` (docs page "Managing API
+Keys") is sent only when it was given. `vcu` is read and never written.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic.alias_generators import to_camel
+
+from venice_mcp.secrets import Secret
+
+PERIODS = ("EPOCH", "MONTH", "LIFETIME")
+"""Cap windows, shortest first. EPOCH is a UTC day, MONTH a UTC calendar month, LIFETIME never resets."""
+
+PRIVACY = ("PRIVATE_ONLY", "PRIVATE_TEXT", "ALL")
+"""Model privacy tiers, narrowest first."""
+
+MAX_ACTIVE_KEYS = 500
+MAX_CREATES_PER_MINUTE = 20
+
+
+def _secret(value: object) -> Secret:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a secret must be a non-empty string")
+    return Secret(value)
+
+
+SecretValue = Annotated[Secret, PlainValidator(_secret)]
+"""A secret in an answer: wrapped the moment it is parsed."""
+
+
+class Wire(BaseModel):
+    """An answer of Venice: camelCase outside, snake_case inside, unknown members kept."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", defer_build=True)
+
+
+class Caps(Wire):
+    """Spending caps. None is no cap, 0 blocks. USD and DIEM; `vcu` is deprecated and only read."""
+
+    usd: float | None = None
+    diem: float | None = None
+    vcu: float | None = None
+
+
+class TrailingUsage(Wire):
+    """Amounts as decimal strings."""
+
+    usd: str = "0"
+    diem: str = "0"
+
+
+class Usage(Wire):
+    trailing_seven_days: TrailingUsage = Field(default_factory=TrailingUsage)
+
+
+class Key(Wire):
+    """An API key as listed (getApiKeys, getApiKeyById, updateApiKey). Never holds the secret."""
+
+    id: str
+    api_key_type: str
+    last6_chars: str = ""
+    description: str = ""
+    consumption_limits: Caps = Field(default_factory=Caps)
+    limit_period: str = "EPOCH"
+    model_privacy: str = "ALL"
+    created_at: str | None = None
+    expires_at: str | None = None
+    last_used_at: str | None = None
+    usage: Usage | None = None
+    current_period_usage: TrailingUsage | None = None
+    ip_allowlist: list[str] | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """What identifies the key and what it may do: everything but use and spend."""
+        return {
+            "id": self.id,
+            "api_key_type": self.api_key_type,
+            "last6_chars": self.last6_chars,
+            "description": self.description,
+            "usd_cap": self.consumption_limits.usd,
+            "diem_cap": self.consumption_limits.diem,
+            "limit_period": self.limit_period,
+            "model_privacy": self.model_privacy,
+            "expires_at": self.expires_at,
+            "created_at": self.created_at,
+            "ip_allowlist": sorted(self.ip_allowlist or ()),
+        }
+
+
+class KeyList(Wire):
+    data: list[Key]
+
+
+class KeyAnswer(Wire):
+    data: Key
+
+
+class NewKeyData(Wire):
+    """createApiKey and postApiKeyGenerateWeb3Key. `api_key` is the secret, sent this once."""
+
+    id: str
+    api_key: SecretValue
+    api_key_type: str = ""
+    expires_at: str | None = None
+
+
+class NewKeyAnswer(Wire):
+    data: NewKeyData
+
+
+class Limit(Wire):
+    amount: float
+    type: str
+
+
+class ModelLimits(Wire):
+    api_model_id: str | None = None
+    rate_limits: list[Limit] = Field(default_factory=list[Limit])
+
+
+class ApiTier(Wire):
+    id: str = ""
+    is_charged: bool = False
+
+
+class RateLimitsData(Wire):
+    """getApiKeyRateLimits, for the calling key. Balance names are upper case here."""
+
+    access_permitted: bool
+    api_tier: ApiTier = Field(default_factory=ApiTier)
+    balances: dict[str, float | None] = Field(default_factory=dict)
+    key_expiration: str | None = None
+    next_epoch_begins: str | None = None
+    rate_limits: list[ModelLimits] = Field(default_factory=list[ModelLimits])
+
+
+class RateLimitsAnswer(Wire):
+    data: RateLimitsData
+
+
+class LogRow(Wire):
+    """One hit of a limit (getApiKeyRateLimitLogs, experimental, the last 50 of the account)."""
+
+    api_key_id: str = ""
+    model_id: str = ""
+    rate_limit_tier: str = ""
+    rate_limit_type: str = ""
+    timestamp: str = ""
+
+
+class LogAnswer(Wire):
+    data: list[LogRow]
+
+
+class TokenData(Wire):
+    token: SecretValue
+
+
+class TokenAnswer(Wire):
+    data: TokenData
+
+
+class Balances(Wire):
+    diem: float | None = None
+    usd: float | None = None
+
+
+class BalanceAnswer(Wire):
+    """getBillingBalance: no `data` wrapper, lower-case names. Null diem means not staking."""
+
+    can_consume: bool
+    consumption_currency: str | None = None
+    balances: Balances = Field(default_factory=Balances)
+    diem_epoch_allocation: float | None = None
+
+
+class InferenceDetails(Wire):
+    completion_tokens: int | None = None
+    prompt_tokens: int | None = None
+    inference_execution_time: int | None = None
+    request_id: str = ""
+
+
+class UsageEntry(Wire):
+    """One ledger entry (getBillingUsageHistory). Amounts are numbers, negative for spending."""
+
+    timestamp: str = ""
+    sku: str = ""
+    units: float = 0
+    price_per_unit_usd: float = 0
+    amount: float = 0
+    currency: str = ""
+    notes: str = ""
+    inference_details: InferenceDetails | None = None
+
+
+class UsageAnswer(Wire):
+    data: list[UsageEntry]
+    next_cursor: str | None = None
+
+
+class ByDate(BaseModel):
+    model_config = ConfigDict(extra="allow", defer_build=True)
+    date: str
+    USD: float = 0
+    DIEM: float = 0
+
+
+class ByModel(Wire):
+    model_name: str = ""
+    unit_type: str = ""
+    model_type: str | None = None
+    total_usd: float = 0
+    total_diem: float = 0
+    total_units: float = 0
+
+
+class ByKey(Wire):
+    """A null id is the web app."""
+
+    api_key_id: str | None = None
+    description: str = ""
+    total_usd: float = 0
+    total_diem: float = 0
+    total_units: float = 0
+
+
+class AnalyticsAnswer(Wire):
+    """getBillingUsageAnalytics (beta, cached for 10 minutes)."""
+
+    lookback: str = ""
+    by_date: list[ByDate] = Field(default_factory=list[ByDate])
+    by_model: list[ByModel] = Field(default_factory=list[ByModel])
+    by_key: list[ByKey] = Field(default_factory=list[ByKey])
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def caps_to_wire(usd: float | None, diem: float | None) -> dict[str, float | None]:
+    """Both caps, always: whether a PATCH merges or replaces the one left out is not documented."""
+    return {"usd": usd, "diem": diem}
+
+
+class NewKeySettings(BaseModel):
+    """What a new key shall be able to do, fully decided. The intent of a create or a mint."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    api_key_type: str
+    description: str
+    usd_cap: float | None = None
+    diem_cap: float | None = None
+    limit_period: str | None = None
+    model_privacy: str | None = None
+    expires_at: str | None = None
+    ip_allowlist: tuple[str, ...] | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"apiKeyType": self.api_key_type, "description": self.description}
+        caps = {"usd": self.usd_cap, "diem": self.diem_cap}
+        if any(value is not None for value in caps.values()):
+            body["consumptionLimit"] = {name: value for name, value in caps.items() if value is not None}
+        optional: Mapping[str, Any] = {
+            "limitPeriod": self.limit_period,
+            "modelPrivacy": self.model_privacy,
+            "expiresAt": self.expires_at,
+            "ipAllowlist": list(self.ip_allowlist) if self.ip_allowlist is not None else None,
+        }
+        return body | {name: value for name, value in optional.items() if value is not None}
+
+
+class KeyChange(BaseModel):
+    """A change of one key, fully decided: only the members in `model_fields_set` are sent."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    id: str
+    description: str | None = None
+    usd_cap: float | None = None
+    diem_cap: float | None = None
+    limit_period: str | None = None
+    model_privacy: str | None = None
+    expires_at: str | None = None
+    ip_allowlist: tuple[str, ...] | None = None
+
+    def intent(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def to_wire(self) -> dict[str, Any]:
+        given = self.model_fields_set
+        body: dict[str, Any] = {"id": self.id}
+        if {"usd_cap", "diem_cap"} & given:
+            body["consumptionLimit"] = caps_to_wire(self.usd_cap, self.diem_cap)
+        for name, wire in (
+            ("description", "description"),
+            ("limit_period", "limitPeriod"),
+            ("model_privacy", "modelPrivacy"),
+        ):
+            if name in given:
+                body[wire] = getattr(self, name)
+        if "expires_at" in given:
+            body["expiresAt"] = self.expires_at or ""
+        if "ip_allowlist" in given:
+            body["ipAllowlist"] = list(self.ip_allowlist or ())
+        return body
+
+    def applied_to(self, key: Key) -> dict[str, Any]:
+        """The key's settings as they will be after the change."""
+        after = key.settings()
+        for name in self.model_fields_set - {"id"}:
+            value = getattr(self, name)
+            after[name] = sorted(value or ()) if name == "ip_allowlist" else value
+        return after

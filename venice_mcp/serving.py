@@ -1,0 +1,222 @@
+"""Running the server: on stdio, or over HTTP behind a fence, ending within two seconds when told to."""
+
+import hmac
+import os
+import secrets
+import signal
+import stat
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from venice_mcp.app import App
+from venice_mcp.secrets import Secret
+from venice_mcp.server import build_server
+
+if TYPE_CHECKING:
+    import socket
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+SHUTDOWN_S = 1.5
+"""How long a write in flight may take to finish once the server is told to end."""
+MCP_PATH = "/mcp"
+
+
+class ServingError(Exception):
+    """Serving cannot start; the message says why and what to do."""
+
+
+async def run_stdio(app: App) -> None:
+    """Serve on stdin and stdout until stdin closes or a signal comes."""
+    server = build_server(app)
+
+    async def leave() -> None:
+        # A thread blocked on stdin cannot be cancelled, so once the writes are done the process just ends.
+        sys.stderr.flush()
+        os._exit(0)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_on_signal, app, leave)
+        await server.run_stdio_async()
+        tasks.cancel_scope.cancel()
+    await app.client.transport.close()
+
+
+async def _on_signal(app: App, then: Callable[[], Awaitable[None]]) -> None:
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    try:
+        receiver = anyio.open_signal_receiver(*wanted)
+    except NotImplementedError:  # Windows' event loop has no signal handlers; there the default ones end the process
+        return
+    with receiver as received:
+        async for _ in received:
+            with anyio.move_on_after(SHUTDOWN_S):
+                await app.critical.wait_idle()
+            await then()
+            return
+
+
+# --- HTTP -----------------------------------------------------------------------------------------
+
+
+async def run_http(app: App, *, host: str, port: int, token_file: Path | None) -> None:
+    """Serve streamable HTTP on a loopback address until a signal comes.
+
+    Raises:
+        ServingError: the address is not loopback or not free, or the token file cannot be used.
+    """
+    import uvicorn
+    from mcp.server.transport_security import TransportSecuritySettings
+
+    token = read_token(token_file or app.settings.state_dir / "http-token") if _needs_token(app, token_file) else None
+    if token is not None:
+        app.redactor.add(token, label="bearer token")
+    listener = _listen(host, port)
+    port = listener.getsockname()[1]
+    names = [f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"]
+    inner = build_server(app).streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        host=host,
+        transport_security=TransportSecuritySettings(
+            allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names]
+        ),
+    )
+    config = uvicorn.Config(
+        Fence(inner, frozenset(names), token),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        lifespan="on",
+    )
+    http = _Quiet(config)
+
+    async def leave() -> None:
+        http.should_exit = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_on_signal, app, leave)
+        shown = f"[{host}]" if ":" in host else host
+        tasks.start_soon(_announce, http, f"Listening on http://{shown}:{port}{MCP_PATH}", token is not None)
+        await http.serve(sockets=[listener])
+        tasks.cancel_scope.cancel()
+    await app.client.transport.close()
+
+
+def _needs_token(app: App, token_file: Path | None) -> bool:
+    return token_file is not None or app.settings.mode == "live"
+
+
+async def _announce(http: Any, text: str, with_token: bool) -> None:
+    while not http.started:  # noqa: ASYNC110 - uvicorn tells by a flag only
+        await anyio.sleep(0.01)
+    sys.stderr.write(text + (" (bearer token required)" if with_token else "") + "\n")
+    sys.stderr.flush()
+
+
+def _listen(host: str, port: int) -> "socket.socket":
+    import ipaddress
+    import socket
+
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        raise ServingError(f"--host {host!r} is not an IP address; use 127.0.0.1 or ::1.") from None
+    if not address.is_loopback:
+        raise ServingError("--host must be a loopback address for now: 127.0.0.1 or ::1.")
+    listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((str(address), port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ServingError(f"Port {port} cannot be used ({error.strerror}); choose another with --port.") from None
+    return listener
+
+
+def read_token(path: Path) -> Secret:
+    """The bearer token in an owner-only file, which is made with a fresh one when it does not exist.
+
+    Raises:
+        ServingError: others can read it, or it holds no token of at least 24 characters.
+    """
+    with suppress(FileExistsError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        sys.stderr.write(f"Made a bearer token for HTTP callers in {path}\n")
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+        with os.fdopen(handle, "rb") as file:
+            status = os.fstat(file.fileno())
+            value = file.read(4096).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ServingError(f"The token file {path} cannot be read.") from None
+    if not stat.S_ISREG(status.st_mode) or (os.name == "posix" and status.st_mode & 0o077):
+        raise ServingError(f"The token file {path} must be a file that only you can read: chmod 600 it.")
+    if len(value) < 24 or not value.isprintable() or " " in value:
+        raise ServingError(f"The token file {path} must hold one token of at least 24 characters.")
+    return Secret(value)
+
+
+class Fence:
+    """In front of every route: the exact Host, a local Origin or none, and the bearer token when there is one."""
+
+    def __init__(self, inner: "ASGIApp", names: frozenset[str], token: Secret | None) -> None:
+        self._inner = inner
+        self._names = names
+        self._token = token
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] == "lifespan":
+            await self._inner(scope, receive, send)
+            return
+        refused = self._refusal(scope)
+        if refused is None:
+            await self._inner(scope, receive, send)
+            return
+        from starlette.responses import PlainTextResponse
+
+        status, text = refused
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        await PlainTextResponse(text, status, headers)(scope, receive, send)
+
+    def _refusal(self, scope: "Scope") -> tuple[int, str] | None:
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope.get("headers", []):
+            headers.setdefault(name.lower(), []).append(value)
+        hosts = headers.get(b"host", [])
+        if len(hosts) != 1 or hosts[0].decode("latin-1").lower() not in self._names:
+            return 421, "Invalid Host header"
+        origins = [value.decode("latin-1").lower() for value in headers.get(b"origin", [])]
+        if any(origin not in {f"http://{name}" for name in self._names} for origin in origins):
+            return 403, "Invalid Origin header"
+        if self._token is None:
+            return None
+        given = headers.get(b"authorization", [b""])[0]
+        wanted = b"Bearer " + self._token.reveal().encode("ascii")
+        return None if hmac.compare_digest(given, wanted) else (401, "A bearer token is required")
+
+
+def _quiet_server() -> type[Any]:
+    import uvicorn
+
+    class Quiet(uvicorn.Server):
+        """Leaves signals to us: uvicorn would raise them again after its shutdown and end with a traceback."""
+
+        @contextmanager
+        def capture_signals(self) -> Generator[None]:
+            yield
+
+    return Quiet
+
+
+def _Quiet(config: Any) -> Any:
+    return _quiet_server()(config)

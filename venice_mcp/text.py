@@ -1,0 +1,111 @@
+"""Text that people and models read: other people's words made harmless, tables, points in time.
+
+Everything Venice, a file or a model sends is somebody else's text. It may only appear in a question, a
+result, an error or a terminal after `plain` or `quoted` has taken out whatever could act on the reader.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+# Cc control, Cf format (bidi, zero-width, tags), Cs surrogates, Co private use, Cn unassigned, Zl/Zp line breaks.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")  # drawn as nothing although they are letters
+_MAX_MARKS = 2  # combining marks in a row; more ("zalgo") would draw over the lines around them
+
+
+def plain(text: str, limit: int = 80) -> str:
+    """One line of visible characters, at most `limit` long, an ellipsis marking what was cut."""
+    text = _ANSI.sub("", text[: limit * 20])
+    out: list[str] = []
+    marks = 0
+    for char in text:
+        category = unicodedata.category(char)
+        if category in _UNSEEN or char in _BLANK_LETTERS:
+            if char in "\t\n\r\x0b\x0c\x85\u2028\u2029":
+                out.append(" ")
+            continue
+        marks = marks + 1 if category.startswith("M") else 0
+        if marks <= _MAX_MARKS:
+            out.append(char)
+    line = " ".join("".join(out).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "\u2026"
+
+
+def quoted(text: str, limit: int = 80) -> str:
+    """`plain` text between double quotes, with quotes inside made single so that it cannot end early."""
+    return '"' + plain(text, limit).replace('"', "'") + '"'
+
+
+def cell(text: str, limit: int = 64) -> str:
+    """`plain` text for a table: the column mark cannot be forged."""
+    return plain(text, limit).replace("|", "\u00a6") or "-"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows under one header line, fields parted by ` | `. Fields must have been through `cell`."""
+    return "\n".join([" | ".join(columns), *(" | ".join(row) for row in rows)])
+
+
+def amount(value: float | None) -> str:
+    """A number without float noise: 50, 0.25, 1234.5678; a dash for none."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) < 1e15 else f"{value:g}"
+
+
+def plural(count: int, noun: str) -> str:
+    """1 key, 2 keys."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+# --- points in time -------------------------------------------------------------------------------
+
+
+def parse_time(value: str | None) -> datetime | None:
+    """A time Venice sent, as an aware UTC datetime; None for none and for anything that is not a time."""
+    if not value:
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def to_wire(moment: datetime) -> str:
+    """The form Venice takes in requests: UTC, whole seconds, Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def span(delta: timedelta) -> str:
+    """A duration in its two largest units: 3 d 4 h, 12 min, 40 s."""
+    seconds = round(abs(delta.total_seconds()))
+    if seconds >= 14 * 86400:
+        return f"{round(seconds / 86400)} d"
+    days, rest = divmod(seconds, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, secs = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if minutes else f"{secs} s"
+
+
+def away(moment: datetime, now: datetime) -> str:
+    """`in 3 d 4 h` or `12 min ago`."""
+    delta = moment - now
+    return f"in {span(delta)}" if delta >= timedelta(0) else f"{span(delta)} ago"
+
+
+def when(value: str | None, now: datetime, none: str = "never") -> str:
+    """A time from Venice in UTC with how far away it is: `2026-12-01 10:00 UTC (in 8 d)`."""
+    if value is None:
+        return none
+    moment = parse_time(value)
+    if moment is None:
+        return quoted(value, 40)
+    return f"{moment:%Y-%m-%d %H:%M} UTC ({away(moment, now)})"

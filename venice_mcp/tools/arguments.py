@@ -1,0 +1,424 @@
+"""What the tools take: closed, bounded models whose fields are the tool's arguments.
+
+A field left out (or null, which many models send for it) means "leave alone"; clearing something is said in
+`clear`, so that noise can never remove a cap. Wrong arguments are refused with the argument's name, never its
+value: a pasted secret must not come back.
+"""
+
+import ipaddress
+import unicodedata
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
+
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from venice_mcp.errors import ArgumentError
+from venice_mcp.secrets import looks_like_secret
+from venice_mcp.text import parse_time, to_wire
+
+MAX_CAP = 9_999_999_999
+MAX_TEXT = 2_000
+
+
+def _problem(text: str) -> PydanticCustomError:
+    # Only these messages reach the model; pydantic's own would quote the value.
+    return PydanticCustomError("argument", "{text}", {"text": text})
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise _problem("must be a number")
+    return value
+
+
+def _clean_text(value: str) -> str:
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in value):
+        raise _problem("must not hold control, bidirectional or invisible characters")
+    return value
+
+
+def _description(value: str) -> str:
+    value = _clean_text(value).strip()
+    if not value:
+        raise _problem("must not be blank; say what the key is for")
+    # Venice does not say whether 64 counts code points or UTF-16 units, so both must fit.
+    if len(value.encode("utf-16-le")) // 2 > 64:
+        raise _problem("must be at most 64 characters")
+    return value
+
+
+def _uuid(value: str) -> str:
+    import uuid
+
+    try:
+        return str(uuid.UUID(value)) if len(value) == 36 else _not_uuid()
+    except ValueError:
+        return _not_uuid()
+
+
+def _not_uuid() -> str:
+    raise _problem("must be a key id as venice_list_api_keys shows it (a UUID), never the key itself")
+
+
+def _range(value: str) -> str:
+    try:
+        return (
+            str(ipaddress.ip_network(value.strip(), strict=False))
+            if "/" in value
+            else str(ipaddress.ip_address(value.strip()))
+        )
+    except ValueError:
+        raise _problem("every entry must be an IP address or a CIDR range such as 203.0.113.0/24") from None
+
+
+KeyId = Annotated[
+    str,
+    Field(
+        description="Key id (UUID) from venice_list_api_keys",
+        examples=["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+    ),
+    AfterValidator(_uuid),
+]
+Last6 = Annotated[
+    str,
+    Field(
+        min_length=6,
+        max_length=6,
+        pattern=r"^[A-Za-z0-9_-]{6}$",
+        description="Instead of key_id: last six characters of the key",
+    ),
+]
+Description = Annotated[
+    str,
+    Field(description="What the key is for, e.g. 'staging backend'; max 64 characters"),
+    AfterValidator(_description),
+]
+KeyType = Literal["INFERENCE", "ADMIN"]
+Cap = Annotated[float, Field(ge=0, le=MAX_CAP, allow_inf_nan=False), BeforeValidator(_no_bool)]
+Period = Annotated[
+    Literal["EPOCH", "MONTH", "LIFETIME"],
+    Field(description="Cap window: EPOCH = UTC day, MONTH = UTC calendar month"),
+]
+Privacy = Annotated[
+    Literal["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
+    Field(description="Models the key may use; PRIVATE_ONLY is narrowest"),
+]
+Allowlist = Annotated[
+    list[Annotated[str, AfterValidator(_range)]],
+    Field(
+        min_length=1,
+        max_length=100,
+        description="Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+    ),
+]
+ExpiresAt = Annotated[
+    str,
+    Field(max_length=40, description="Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days"),
+]
+ExpiresInDays = Annotated[
+    float, Field(gt=0, le=36500, allow_inf_nan=False, description="Days from now"), BeforeValidator(_no_bool)
+]
+
+
+class Limit(BaseModel):
+    """Caps in `limit_period`."""
+
+    model_config = ConfigDict(extra="forbid")
+    usd: Cap | None = None
+    diem: Cap | None = None
+
+
+class FileSink(BaseModel):
+    """A file that gets the secret: made new, readable by its owner only, never overwritten."""
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["file"] = "file"
+    path: Annotated[
+        str,
+        Field(min_length=1, max_length=1024, description="Absolute or ~/ path of a new file"),
+        AfterValidator(_clean_text),
+    ]
+
+
+class Arguments(ArgModelBase):
+    """Base of every tool's arguments; the tool function receives the whole model as `args`."""
+
+    model_config = ConfigDict(extra="forbid", defer_build=True)
+
+    SECRET_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """Arguments that may hold a signature or token; in all others anything like a secret is refused."""
+
+    def model_dump_one_level(self) -> dict[str, Any]:
+        return {"args": self}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_secrets(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for name, value in cast("dict[str, Any]", values).items():
+                if name in cls.SECRET_FIELDS:
+                    continue
+                texts = list(_strings(value))
+                if any(len(text) > MAX_TEXT for text in texts):
+                    raise _problem_at(name, f"is longer than {MAX_TEXT} characters")
+                if any(looks_like_secret(text) for text in texts):
+                    raise _problem_at(
+                        name,
+                        "holds what looks like a secret. It was not sent anywhere, but it stands in this"
+                        " conversation now: revoke that key",
+                    )
+        return cast("Any", values)
+
+
+def _problem_at(name: str, text: str) -> PydanticCustomError:
+    return PydanticCustomError("argument", "{text}", {"text": text, "argument": name})
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in cast("dict[Any, Any]", value).items():
+            yield from _strings(name)
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in cast("list[Any]", value):
+            yield from _strings(item)
+
+
+class NoArguments(Arguments):
+    pass
+
+
+class OneKey(Arguments):
+    """Names one key, by id or by its last six characters."""
+
+    key_id: KeyId | None = None
+    last6_chars: Last6 | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.key_id is None) == (self.last6_chars is None):
+            raise _problem_at("key_id", "give either key_id or last6_chars")
+        return self
+
+
+class ListApiKeys(Arguments):
+    api_key_type: KeyType | None = None
+    text: Annotated[str, Field(max_length=64, description="Part of the description, any case")] | None = None
+    last6_chars: Annotated[str, Field(max_length=6, pattern=r"^[A-Za-z0-9_-]*$")] | None = None
+    unused_for_days: Annotated[float, Field(ge=0, description="Not used for N days, or never")] | None = None
+    expiring_within_days: Annotated[float, Field(gt=0)] | None = None
+    without_cap: Annotated[bool, Field(description="true: only keys with neither a USD nor a DIEM cap")] = False
+    sort: Annotated[
+        Literal["created", "last_used", "expires", "description", "usage"],
+        Field(description="Newest, most recent, soonest or largest first"),
+    ] = "created"
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    page: Annotated[int, Field(ge=1, le=500)] = 1
+
+
+class KeySettingsArguments(Arguments):
+    """Settings that create and mint share."""
+
+    api_key_type: KeyType = "INFERENCE"
+    consumption_limit: Limit | None = None
+    limit_period: Period | None = None
+    model_privacy: Privacy | None = None
+    expires_in_days: ExpiresInDays | None = None
+    expires_at: ExpiresAt | None = None
+    ip_allowlist: Allowlist | None = None
+    deliver_to: (
+        Annotated[
+            FileSink,
+            Field(description="Save the secret there; without it the secret is shown in this chat, once"),
+        ]
+        | None
+    ) = None
+
+    @property
+    def usd_cap(self) -> float | None:
+        return self.consumption_limit.usd if self.consumption_limit else None
+
+    @property
+    def diem_cap(self) -> float | None:
+        return self.consumption_limit.diem if self.consumption_limit else None
+
+    @model_validator(mode="after")
+    def _period_needs_cap(self) -> Self:
+        if self.limit_period and self.usd_cap is None and self.diem_cap is None:
+            raise _problem_at("limit_period", "has no meaning without a cap; give consumption_limit too")
+        return self
+
+
+class CreateApiKey(KeySettingsArguments):
+    description: Description
+
+
+class UpdateApiKey(OneKey):
+    description: Description | None = None
+    consumption_limit: Limit | None = None
+    limit_period: Period | None = None
+    model_privacy: Privacy | None = None
+    expires_in_days: ExpiresInDays | None = None
+    expires_at: ExpiresAt | None = None
+    ip_allowlist: Allowlist | None = None
+    clear: (
+        Annotated[
+            list[Literal["usd_cap", "diem_cap", "expires_at", "ip_allowlist"]],
+            Field(max_length=4, description="Remove these; anything left out stays as it is"),
+        ]
+        | None
+    ) = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_cap_is_no_answer(cls, values: Any) -> Any:
+        limit = cast("dict[str, Any]", values).get("consumption_limit") if isinstance(values, dict) else None
+        if isinstance(limit, dict) and None in cast("dict[str, Any]", limit).values():
+            raise _problem_at(
+                "consumption_limit",
+                "null is ambiguous: to remove a cap name it in clear, to keep it leave it out",
+            )
+        return cast("Any", values)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        cleared = set(self.clear or ())
+        limit = self.consumption_limit
+        given = {
+            "usd_cap": limit is not None and limit.usd is not None,
+            "diem_cap": limit is not None and limit.diem is not None,
+            "expires_at": self.expires_at is not None or self.expires_in_days is not None,
+            "ip_allowlist": self.ip_allowlist is not None,
+        }
+        both = [name for name in given if given[name] and name in cleared]
+        if both:
+            raise _problem_at("clear", f"{', '.join(both)} is both set and cleared")
+        if not (cleared or any(given.values()) or self.description or self.limit_period or self.model_privacy):
+            raise _problem_at("description", "nothing to change: give at least one new setting")
+        return self
+
+
+class GetRateLimits(Arguments):
+    api_key_type: (
+        Annotated[KeyType, Field(description="Whose limits; default: the INFERENCE key if configured")] | None
+    ) = None
+    model: Annotated[str, Field(max_length=100, description="Part of a model id")] | None = None
+
+
+class GetRateLimitLog(Arguments):
+    limit: Annotated[int, Field(ge=1, le=50)] = 50
+
+
+class CreateWeb3ApiKey(KeySettingsArguments):
+    SECRET_FIELDS: ClassVar[frozenset[str]] = frozenset({"token", "signature"})
+
+    description: Description = "Web3 API Key"
+    address: (
+        Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="Only with a signature made elsewhere")] | None
+    ) = None
+    signature: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{130}$", description="personal_sign of token")] | None = (
+        None
+    )
+    token: Annotated[str, Field(max_length=4096, description="From venice_get_web3_token")] | None = None
+
+    @model_validator(mode="after")
+    def _all_or_none(self) -> Self:
+        parts = {"address": self.address, "signature": self.signature, "token": self.token}
+        missing = [name for name, value in parts.items() if value is None]
+        if missing and len(missing) < len(parts):
+            raise _problem_at(
+                missing[0],
+                "address, signature and token go together; leave all out to use the configured wallet",
+            )
+        return self
+
+
+class GetBillingUsage(Arguments):
+    start: Annotated[str, Field(max_length=40, description="Date or ISO time, inclusive")] | None = None
+    end: Annotated[str, Field(max_length=40, description="Exclusive")] | None = None
+    currency: Literal["USD", "DIEM", "BUNDLED_CREDITS"] | None = None
+    page_size: Annotated[int, Field(ge=10, le=200)] = 50
+    cursor: (
+        Annotated[
+            str,
+            Field(
+                max_length=512,
+                pattern=r"^[A-Za-z0-9_-]+$",
+                description="next_cursor of the page before; alone",
+            ),
+        ]
+        | None
+    ) = None
+
+    SECRET_FIELDS: ClassVar[frozenset[str]] = frozenset({"cursor"})
+
+    @model_validator(mode="after")
+    def _cursor_alone(self) -> Self:
+        if (
+            self.cursor
+            and self.model_fields_set - {"cursor", "page_size"}
+            and (self.start or self.end or self.currency)
+        ):
+            raise _problem_at("cursor", "goes alone: the first page's filters ride inside it")
+        return self
+
+
+class GetUsageAnalytics(Arguments):
+    lookback_days: Annotated[int, Field(ge=1, le=90)] | None = None
+    start_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    end_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.start_date is None) != (self.end_date is None):
+            raise _problem_at("start_date", "start_date and end_date go together")
+        if self.start_date and self.lookback_days is not None:
+            raise _problem_at("lookback_days", "give either lookback_days or the two dates")
+        return self
+
+
+# --- times ----------------------------------------------------------------------------------------
+
+
+def expiry(args: KeySettingsArguments | UpdateApiKey, now: datetime) -> str | None:
+    """The absolute expiry in Venice's form, or None when none was given.
+
+    A date alone means the end of that day in UTC, so that a key lives through the day a person named.
+
+    Raises:
+        ArgumentError: both forms were given, it is not a time, or it has passed.
+    """
+    if args.expires_at is not None and args.expires_in_days is not None:
+        raise ArgumentError("expires_at", "was given together with expires_in_days.", "Give only one of them.")
+    if args.expires_in_days is not None:
+        moment = now + timedelta(days=args.expires_in_days)
+    elif args.expires_at is not None:
+        moment = instant(args.expires_at, "expires_at", end_of_day=True)
+    else:
+        return None
+    if moment <= now:
+        raise ArgumentError(
+            "expires_at",
+            f"lies in the past; it is now {now:%Y-%m-%d %H:%M} UTC.",
+            "Give a later time, or expires_in_days.",
+        )
+    return to_wire(moment)
+
+
+def instant(value: str, argument: str, *, end_of_day: bool = False) -> datetime:
+    """A date or ISO time with any offset, in UTC; without an offset it is taken as UTC."""
+    moment = parse_time(value)
+    if moment is None:
+        raise ArgumentError(
+            argument,
+            "is not a date or an ISO 8601 time.",
+            "Write it like 2027-01-31 or 2027-01-31T18:00:00+01:00.",
+        )
+    if end_of_day and len(value.strip()) == len("2027-01-31"):
+        moment = moment.replace(hour=23, minute=59, second=59, tzinfo=UTC)
+    return moment

@@ -1,0 +1,168 @@
+"""From a typed function to a tool: closed arguments, our own error texts, a lean schema, a readable result."""
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, cast
+
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from venice_mcp.errors import Changed, VeniceError
+from venice_mcp.models.results import Result
+from venice_mcp.secrets import looks_like_secret
+from venice_mcp.text import plain
+from venice_mcp.tools.arguments import Arguments
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A row of the index of tools. The function has the tool's name and its docstring is the description."""
+
+    fn: Callable[..., Awaitable[CallToolResult]]
+    arguments: type[Arguments]
+    title: str
+    read_only: bool = True
+    destructive: bool = False
+    idempotent: bool = True
+    open_world: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.fn.__name__
+
+
+def answer(text: str, structured: Result) -> CallToolResult:
+    """A result in both channels, because hosts read one or the other: short text, and the data without nulls."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)],
+        structured_content=structured.model_dump(mode="json", exclude_none=True),
+    )
+
+
+class _Lean(GenerateJsonSchema):
+    """Schemas without what a model need not pay for: titles, null branches, null defaults."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        rendered = super().default_schema(schema)
+        if rendered.get("default", ...) is None:
+            rendered.pop("default")
+        return rendered
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def input_schema(arguments: type[Arguments]) -> dict[str, Any]:
+    """The lean JSON schema of a tool's arguments."""
+    schema = arguments.model_json_schema(schema_generator=_Lean)
+    _drop(schema, ("title", "description"))
+    for definition in schema.get("$defs", {}).values():
+        _drop(definition, ("title", "description"))
+    return schema
+
+
+def _drop(schema: dict[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        schema.pop(name, None)
+
+
+class _ClosedArguments(FuncMetadata):
+    """Validates with our own model and reports problems without repeating what was sent."""
+
+    def validate_arguments(self, arguments_to_validate: dict[str, Any]) -> dict[str, Any]:
+        model = cast("type[Arguments]", self.arg_model)
+        try:
+            return model.model_validate(_unpacked(arguments_to_validate)).model_dump_one_level()
+        except ValidationError as error:
+            raise ToolError(_bad_arguments(error, model)) from None
+
+
+def _unpacked(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Objects and lists that a client sent as JSON text, which some do, as what they are. Null is left out."""
+    unpacked: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if isinstance(value, str) and value[:1] in ("{", "["):
+            with suppress(ValueError, RecursionError):
+                value = json.loads(value)
+        if value is not None:
+            unpacked[name] = value
+    return unpacked
+
+
+def _bad_arguments(error: ValidationError, model: type[Arguments]) -> str:
+    """Each problem with the argument's name; the value itself may be a secret and stays out."""
+    lines: list[str] = []
+    for item in error.errors(include_url=False, include_input=False)[:5]:
+        path = [str(part) for part in item["loc"]]
+        context = item.get("ctx") or {}
+        if item["type"] == "extra_forbidden":
+            name = path[-1]
+            shown = f"'{plain(name, 40)}'" if not looks_like_secret(name) else "(name withheld)"
+            takes = ", ".join(model.model_fields) or "none"
+            lines.append(f"unknown argument {shown}; this tool takes: {takes}")
+            continue
+        place = ".".join(path) or str(context.get("argument", "arguments"))
+        problem = str(context["text"]) if item["type"] == "argument" else item["msg"]
+        lines.append(f"{place}: {problem}")
+    return f"{'; '.join(lines)}. {Changed.NOTHING.value} Nothing was sent. Correct the arguments and call again."
+
+
+class VeniceTool(Tool):
+    """A tool whose failures arrive as our own sentences."""
+
+    async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
+        try:
+            return await super().run(arguments, context, convert_result=convert_result)
+        except ToolError as error:
+            cause = error.__cause__
+            if isinstance(cause, VeniceError):
+                raise ToolError(str(cause)) from None
+            if isinstance(cause, ToolError):
+                raise ToolError(_resolver_text(cause)) from None
+            raise
+
+
+def _resolver_text(cause: ToolError) -> str:
+    text = str(cause)
+    if text.startswith("Resolver "):
+        return (
+            f"The answer did not fit the question, so it was not done. {Changed.NOTHING.value} Call again to ask anew."
+        )
+    return text
+
+
+def build(spec: ToolSpec) -> Tool:
+    """The SDK's tool for a spec."""
+    made = Tool.from_function(
+        spec.fn,
+        title=spec.title,
+        description=" ".join((spec.fn.__doc__ or "").split()),
+        annotations=ToolAnnotations(
+            title=spec.title,
+            read_only_hint=spec.read_only,
+            destructive_hint=spec.destructive,
+            idempotent_hint=spec.idempotent,
+            open_world_hint=spec.open_world,
+        ),
+    )
+    metadata = _ClosedArguments(
+        arg_model=spec.arguments,
+        output_schema=made.fn_metadata.output_schema,
+        output_model=made.fn_metadata.output_model,
+        wrap_output=made.fn_metadata.wrap_output,
+    )
+    return VeniceTool(
+        **{name: getattr(made, name) for name in Tool.model_fields if name not in ("fn_metadata", "parameters")},
+        fn_metadata=metadata,
+        parameters=input_schema(spec.arguments),
+    )

@@ -1,0 +1,421 @@
+"""The key tools: list, get, create, update, revoke."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from mcp_types import CallToolResult
+
+from venice_mcp.app import App, Ctx, app_of, show
+from venice_mcp.client.api import not_found
+from venice_mcp.errors import ArgumentError, VeniceError
+from venice_mcp.guard import Proposal, Target, Verdict, asks_first, fingerprint
+from venice_mcp.models.results import KeyDetail, KeyPage, KeyRow, NewKey, RevokedKey, UpdatedKey
+from venice_mcp.models.wire import Key, KeyChange, NewKeySettings
+from venice_mcp.questions import about_create, about_revoke, about_update, caps, label, shown
+from venice_mcp.text import amount, cell, parse_time, plain, plural, quoted, table, when
+from venice_mcp.tools.arguments import (
+    CreateApiKey,
+    KeySettingsArguments,
+    ListApiKeys,
+    OneKey,
+    UpdateApiKey,
+    expiry,
+)
+from venice_mcp.tools.build import answer
+from venice_mcp.workflows.making import Made
+
+SHOWN_ONCE = (
+    "The secret above now stands in this conversation and its history, and will not be shown again."
+    " Copy it to where it belongs; next time pass deliver_to to keep it out of the chat."
+)
+
+
+# --- list -----------------------------------------------------------------------------------------
+
+
+async def venice_list_api_keys(args: ListApiKeys, ctx: Ctx) -> Annotated[CallToolResult, KeyPage]:
+    """List active Venice API keys with caps, last use and expiry; never secrets. Filter and page instead of
+    listing all. To act on a key take its id from here; if several fit, ask the person which."""
+    app = app_of(ctx)
+    now = app.now()
+    keys = await app.client.list_api_keys()
+    found = sorted((key for key in keys if _fits(key, args, now)), key=_order(args.sort))
+    start = (args.page - 1) * args.limit
+    rows = [_row(key) for key in found[start : start + args.limit]]
+    page = KeyPage(
+        total=len(keys),
+        matching=len(found),
+        inference=sum(key.api_key_type == "INFERENCE" for key in keys),
+        admin=sum(key.api_key_type == "ADMIN" for key in keys),
+        without_cap=sum(_uncapped(key) for key in keys),
+        page=args.page,
+        next_page=args.page + 1 if start + args.limit < len(found) else None,
+        columns=list(KeyRow._fields),
+        rows=rows,
+    )
+    return answer(_list_text(page), page)
+
+
+def _list_text(page: KeyPage) -> str:
+    head = (
+        f"{plural(page.total, 'active key')} ({page.inference} INFERENCE, {page.admin} ADMIN,"
+        f" {page.without_cap} without cap); {page.matching} match, {len(page.rows)} shown."
+    )
+    if not page.rows:
+        return f"{head} Try another filter or page 1."
+    rows = [
+        [
+            row.id,
+            cell(row.description),
+            row.api_key_type,
+            row.last6_chars,
+            _row_caps(row),
+            row.last_used or "never",
+            row.expires or "never",
+        ]
+        for row in page.rows
+    ]
+    more = f"\nMore: page={page.next_page}." if page.next_page else ""
+    return f"{head}\n{table(['id', 'description', 'type', 'last6', 'cap', 'last used', 'expires'], rows)}{more}"
+
+
+def _row_caps(row: KeyRow) -> str:
+    parts = [
+        f"{amount(value)} {unit}" for value, unit in ((row.usd_cap, "USD"), (row.diem_cap, "DIEM")) if value is not None
+    ]
+    return f"{' + '.join(parts)}/{row.limit_period}" if parts else "none"
+
+
+def _row(key: Key) -> KeyRow:
+    return KeyRow(
+        plain(key.id, 40),
+        plain(key.description, 64),
+        plain(key.api_key_type, 20),
+        plain(key.last6_chars, 6),
+        key.consumption_limits.usd,
+        key.consumption_limits.diem,
+        plain(key.limit_period, 20),
+        _day(key.last_used_at),
+        _day(key.expires_at),
+    )
+
+
+def _day(value: str | None) -> str | None:
+    moment = parse_time(value)
+    return f"{moment:%Y-%m-%d}" if moment else (plain(value, 10) if value else None)
+
+
+def _fits(key: Key, args: ListApiKeys, now: datetime) -> bool:
+    if args.api_key_type and key.api_key_type != args.api_key_type:
+        return False
+    if args.text and args.text.casefold() not in key.description.casefold():
+        return False
+    if args.last6_chars and not key.last6_chars.endswith(args.last6_chars):
+        return False
+    if args.without_cap and not _uncapped(key):
+        return False
+    if args.unused_for_days is not None:
+        used = parse_time(key.last_used_at)
+        if used is not None and now - used < timedelta(days=args.unused_for_days):
+            return False
+    if args.expiring_within_days is not None:
+        end = parse_time(key.expires_at)
+        if end is None or end - now > timedelta(days=args.expiring_within_days):
+            return False
+    return True
+
+
+def _uncapped(key: Key) -> bool:
+    return key.consumption_limits.usd is None and key.consumption_limits.diem is None
+
+
+def _order(sort: str) -> Callable[[Key], Any]:
+    def stamp(value: str | None) -> float:
+        moment = parse_time(value)
+        return moment.timestamp() if moment else float("-inf")
+
+    def spent(key: Key) -> float:
+        week = key.usage.trailing_seven_days if key.usage else None
+        try:
+            return float(week.usd) + float(week.diem) if week else 0.0
+        except ValueError:
+            return 0.0
+
+    orders: dict[str, Callable[[Key], Any]] = {
+        "created": lambda key: -stamp(key.created_at),
+        "last_used": lambda key: -stamp(key.last_used_at),
+        "expires": lambda key: stamp(key.expires_at) if key.expires_at else float("inf"),
+        "description": lambda key: key.description.casefold(),
+        "usage": lambda key: -spent(key),
+    }
+    return orders[sort]
+
+
+# --- one key --------------------------------------------------------------------------------------
+
+
+async def venice_get_api_key(args: OneKey, ctx: Ctx) -> Annotated[CallToolResult, KeyDetail]:
+    """Show one key's settings, use and spend, by id or last six characters. It cannot show the secret; nobody can."""
+    app = app_of(ctx)
+    detail = detail_of(await find_key(app, args))
+    return answer(_detail_text(detail, app.now()), detail)
+
+
+async def find_key(app: App, args: OneKey) -> Key:
+    """The one key the arguments name.
+
+    Raises:
+        VeniceError: none or several fit; several are listed, never guessed among.
+    """
+    if args.key_id is not None:
+        return await app.client.get_api_key(args.key_id)
+    found = [key for key in await app.client.list_api_keys() if key.last6_chars == args.last6_chars]
+    if not found:
+        raise not_found(f"ending in {args.last6_chars}")
+    if len(found) > 1:
+        listed = ", ".join(f"{plain(key.id, 40)} {quoted(key.description)}" for key in found[:5])
+        raise VeniceError(
+            f"last6_chars: {len(found)} keys end in {args.last6_chars}: {listed}.",
+            next_step="Ask the person which one, then give its key_id.",
+            code="ambiguous",
+        )
+    return found[0]
+
+
+def detail_of(key: Key) -> KeyDetail:
+    """Venice's key as a result; every text in it made harmless."""
+    week, period = (key.usage.trailing_seven_days if key.usage else None), key.current_period_usage
+    return KeyDetail(
+        id=plain(key.id, 40),
+        description=plain(key.description, 64),
+        api_key_type=plain(key.api_key_type, 20),
+        last6_chars=plain(key.last6_chars, 6),
+        usd_cap=key.consumption_limits.usd,
+        diem_cap=key.consumption_limits.diem,
+        vcu_cap=key.consumption_limits.vcu,
+        limit_period=plain(key.limit_period, 20),
+        model_privacy=plain(key.model_privacy, 20),
+        created_at=_safe(key.created_at),
+        expires_at=_safe(key.expires_at),
+        last_used_at=_safe(key.last_used_at),
+        ip_allowlist=[plain(item, 50) for item in key.ip_allowlist] if key.ip_allowlist else None,
+        usd_last_7_days=plain(week.usd, 24) if week else None,
+        diem_last_7_days=plain(week.diem, 24) if week else None,
+        usd_current_period=plain(period.usd, 24) if period else None,
+        diem_current_period=plain(period.diem, 24) if period else None,
+    )
+
+
+def _safe(value: str | None) -> str | None:
+    return plain(value, 40) if value is not None else None
+
+
+def _detail_text(key: KeyDetail, now: datetime) -> str:
+    lines = [
+        f"{key.api_key_type} key {quoted(key.description)} ...{key.last6_chars}, id {key.id}",
+        f"Cap: {caps(key.usd_cap, key.diem_cap, key.limit_period)}. Models: {key.model_privacy}.",
+        f"Created {when(key.created_at, now, 'unknown')}. Last used {when(key.last_used_at, now)}."
+        f" Expires: {when(key.expires_at, now)}.",
+    ]
+    if key.usd_last_7_days is not None:
+        lines.append(f"Spent in 7 days: {key.usd_last_7_days} USD, {key.diem_last_7_days} DIEM.")
+    if key.usd_current_period is not None:
+        lines.append(
+            f"Spent in the current {key.limit_period}: {key.usd_current_period} USD, {key.diem_current_period} DIEM."
+        )
+    if key.ip_allowlist:
+        lines.append("Only from: " + ", ".join(key.ip_allowlist))
+    return "\n".join(lines)
+
+
+# --- create ---------------------------------------------------------------------------------------
+
+
+def settings_of(args: KeySettingsArguments, description: str, now: datetime) -> NewKeySettings:
+    """The arguments as fully decided settings."""
+    return NewKeySettings(
+        api_key_type=args.api_key_type,
+        description=description,
+        usd_cap=args.usd_cap,
+        diem_cap=args.diem_cap,
+        limit_period=args.limit_period,
+        model_privacy=args.model_privacy,
+        expires_at=expiry(args, now),
+        ip_allowlist=tuple(args.ip_allowlist) if args.ip_allowlist else None,
+    )
+
+
+async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:
+    app = app_of(ctx)
+    settings = settings_of(args, args.description, app.now())
+    if ctx.request_state is None:
+        # No use in asking for what cannot be done; looked at again right before the write.
+        await app.maker.room_for_one_more()
+    return Proposal(
+        tool=venice_create_api_key.__name__,
+        fingerprint=fingerprint(venice_create_api_key.__name__, args),
+        operation="createApiKey",
+        intent=settings.model_dump(mode="json"),
+        question=about_create(settings, destination=args.deliver_to.path if args.deliver_to else None, now=app.now()),
+    )
+
+
+async def venice_create_api_key(
+    args: CreateApiKey, ctx: Ctx, verdict: Annotated[Verdict, asks_first(propose_create)]
+) -> Annotated[CallToolResult, NewKey]:
+    """Create a Venice API key after a person approved it. Prefer INFERENCE, a cap, an expiry and deliver_to; ADMIN
+    only for managing keys. The secret is shown once or saved to a file. Never pass or repeat a secret."""
+    app = app_of(ctx)
+    made = await app.maker.create(verdict, args.deliver_to.path if args.deliver_to else None)
+    settings = NewKeySettings.model_validate(verdict.case.proposal.intent)
+    return made_answer(made, settings, app.now())
+
+
+def made_answer(made: Made, settings: NewKeySettings, now: datetime, address: str | None = None) -> CallToolResult:
+    """The one result that may hold the secret, in both channels because hosts read one or the other."""
+    secret = show(made.secret) if made.secret is not None else None
+    notes = [*made.notes, *([SHOWN_ONCE] if secret else [])]
+    result = NewKey(
+        id=plain(made.id, 40),
+        description=settings.description,
+        api_key_type=settings.api_key_type,
+        last6_chars=made.last6,
+        usd_cap=settings.usd_cap,
+        diem_cap=settings.diem_cap,
+        limit_period=settings.limit_period,
+        model_privacy=settings.model_privacy,
+        expires_at=settings.expires_at,
+        address=address,
+        api_key=secret,
+        delivered_to=made.delivered_to,
+        notes=notes,
+    )
+    lines = [
+        f"Created the {settings.api_key_type} key {quoted(settings.description)} ...{made.last6}, id {result.id}.",
+        f"Cap: {caps(settings.usd_cap, settings.diem_cap, settings.limit_period)}."
+        f" Expires: {when(settings.expires_at, now)}.",
+        f"Secret: {secret}"
+        if secret
+        else f"Its secret is in {quoted(made.delivered_to or '', 300)}, readable by its owner only.",
+        *notes,
+    ]
+    return answer("\n".join(lines), result)
+
+
+# --- update ---------------------------------------------------------------------------------------
+
+
+def change_of(key: Key, args: UpdateApiKey, now: datetime) -> KeyChange:
+    """The exact change: only what differs, but always both caps when one changes.
+
+    Raises:
+        ArgumentError: the change makes no sense for this key, or changes nothing.
+    """
+    cleared = set(args.clear or ())
+    limit = args.consumption_limit
+    change: dict[str, Any] = {}
+    new_usd = (
+        limit.usd if limit and limit.usd is not None else (None if "usd_cap" in cleared else key.consumption_limits.usd)
+    )
+    new_diem = (
+        limit.diem
+        if limit and limit.diem is not None
+        else (None if "diem_cap" in cleared else key.consumption_limits.diem)
+    )
+    if (new_usd, new_diem) != (key.consumption_limits.usd, key.consumption_limits.diem):
+        # Whether Venice merges or replaces the cap left out is not documented, so both always go.
+        change |= {"usd_cap": new_usd, "diem_cap": new_diem}
+    if args.limit_period is not None and new_usd is None and new_diem is None:
+        raise ArgumentError("limit_period", "has no meaning for a key without a cap.", "Give consumption_limit too.")
+    end = "" if "expires_at" in cleared else expiry(args, now)
+    if end is not None and (parse_time(end) != parse_time(key.expires_at)):
+        change["expires_at"] = end or None
+    ips = [] if "ip_allowlist" in cleared else args.ip_allowlist
+    if ips is not None and sorted(ips) != sorted(key.ip_allowlist or ()):
+        change["ip_allowlist"] = tuple(ips)
+    for name in ("description", "limit_period", "model_privacy"):
+        value = getattr(args, name)
+        if value is not None and value != getattr(key, name):
+            change[name] = value
+    if not change:
+        raise ArgumentError("arguments", "the key already has exactly these settings.", "Nothing needs to be done.")
+    return KeyChange(id=key.id, **change)
+
+
+async def propose_update(args: UpdateApiKey, ctx: Ctx) -> Proposal:
+    app = app_of(ctx)
+    key = await find_key(app, args)
+    change = change_of(key, args, app.now())
+    return Proposal(
+        tool=venice_update_api_key.__name__,
+        fingerprint=fingerprint(venice_update_api_key.__name__, args, key.id),
+        operation="updateApiKey",
+        intent=change.intent(),
+        question=about_update(key, change, app.now()),
+        target=key.settings(),
+        reread=_reread(app, key.id),
+    )
+
+
+async def venice_update_api_key(
+    args: UpdateApiKey, ctx: Ctx, verdict: Annotated[Verdict, asks_first(propose_update)]
+) -> Annotated[CallToolResult, UpdatedKey]:
+    """Change a key's description, caps, window, expiry, privacy or addresses after a person approved the before and
+    after. What is left out stays; use clear to remove a cap, expiry or address list. The type cannot change."""
+    app = app_of(ctx)
+    before = verdict.case.proposal.target or {}
+    key, notes = await app.changer.update(verdict)
+    after, now = key.settings(), app.now()
+    changed = {
+        name: [plain(shown(name, before[name], now), 200), plain(shown(name, after[name], now), 200)]
+        for name in after
+        if name in before and before[name] != after[name]
+    }
+    lines = [f"Changed {quoted(key.description)} ...{plain(key.last6_chars, 6)}, id {plain(key.id, 40)}."]
+    lines += [f"{label(name)}: {old} -> {new}" for name, (old, new) in changed.items()]
+    result = UpdatedKey(key=detail_of(key), changed=changed, notes=list(notes))
+    return answer("\n".join([*lines, *notes]), result)
+
+
+# --- revoke ---------------------------------------------------------------------------------------
+
+
+async def propose_revoke(args: OneKey, ctx: Ctx) -> Proposal:
+    app = app_of(ctx)
+    key = await find_key(app, args)
+    return Proposal(
+        tool=venice_revoke_api_key.__name__,
+        fingerprint=fingerprint(venice_revoke_api_key.__name__, args, key.id),
+        operation="deleteApiKey",
+        intent={"id": key.id},
+        question=about_revoke(key, app.now()),
+        target=key.settings(),
+        reread=_reread(app, key.id),
+    )
+
+
+async def venice_revoke_api_key(
+    args: OneKey, ctx: Ctx, verdict: Annotated[Verdict, asks_first(propose_revoke)]
+) -> Annotated[CallToolResult, RevokedKey]:
+    """Revoke a key for good after a person approved it; whatever uses it fails at once. Check last use first. To
+    pause a key instead, update its cap to 0."""
+    app = app_of(ctx)
+    target = verdict.case.proposal.target or {}
+    notes = await app.changer.revoke(verdict)
+    result = RevokedKey(
+        id=plain(str(target["id"]), 40),
+        description=plain(str(target["description"]), 64),
+        last6_chars=plain(str(target["last6_chars"]), 6),
+        revoked=True,
+        notes=list(notes),
+    )
+    text = f"Revoked {quoted(result.description)} ...{result.last6_chars}, id {result.id}. It cannot be brought back."
+    return answer("\n".join([text, *notes]), result)
+
+
+def _reread(app: App, key_id: str) -> Callable[[], Any]:
+    async def reread() -> Target:
+        return (await app.client.get_api_key(key_id)).settings()
+
+    return reread

@@ -1,0 +1,86 @@
+"""What a key may do per minute and day, and which limits were hit."""
+
+from collections import Counter
+from typing import Annotated
+
+from mcp_types import CallToolResult
+
+from venice_mcp.app import Ctx, app_of
+from venice_mcp.models.results import LimitGroup, LogRow, RateLimitLog, RateLimits
+from venice_mcp.models.wire import ModelLimits
+from venice_mcp.settings import KeyKind
+from venice_mcp.text import amount, cell, plain, plural, table, when
+from venice_mcp.tools.arguments import GetRateLimitLog, GetRateLimits
+from venice_mcp.tools.build import answer
+
+
+async def venice_get_rate_limits(args: GetRateLimits, ctx: Ctx) -> Annotated[CallToolResult, RateLimits]:
+    """Show the rate limits per model (RPM, RPD, TPM), tier, balances and expiry of the configured INFERENCE or ADMIN
+    key. Venice tells this only for the calling key, not for others."""
+    app = app_of(ctx)
+    has_inference = app.settings.credential("INFERENCE").secret is not None
+    kind: KeyKind = args.api_key_type or ("INFERENCE" if has_inference else "ADMIN")
+    data = await app.client.get_rate_limits(kind)
+    secret = app.settings.credential(kind).secret
+    result = RateLimits(
+        api_key_type=kind,
+        last6_chars=secret.last6 if secret else "",
+        access_permitted=data.access_permitted,
+        api_tier=plain(data.api_tier.id, 40),
+        is_charged=data.api_tier.is_charged,
+        balances={plain(name, 20): value for name, value in list(data.balances.items())[:10]},
+        key_expiration=plain(data.key_expiration, 40) if data.key_expiration else None,
+        next_epoch_begins=plain(data.next_epoch_begins, 40) if data.next_epoch_begins else None,
+        groups=_grouped([item for item in data.rate_limits if (args.model or "") in (item.api_model_id or "")]),
+    )
+    now = app.now()
+    balances = ", ".join(f"{amount(value)} {name}" for name, value in result.balances.items()) or "none stated"
+    head = [
+        f"{kind} key ...{result.last6_chars}: access {'permitted' if result.access_permitted else 'NOT permitted'},"
+        f" tier {result.api_tier}. Balances: {balances}.",
+        f"Key expires: {when(result.key_expiration, now)}."
+        f" Next epoch: {when(result.next_epoch_begins, now, 'unknown')}.",
+    ]
+    rows = [
+        [
+            ", ".join(f"{amount(value)} {name}" for name, value in group.limits.items()),
+            ", ".join(group.models),
+        ]
+        for group in result.groups
+    ]
+    return answer("\n".join([*head, table(["limits", "models"], rows) if rows else "No model fits."]), result)
+
+
+def _grouped(models: list[ModelLimits]) -> list[LimitGroup]:
+    """Models with equal limits together: most of them share a handful of sets."""
+    groups: dict[tuple[tuple[str, float], ...], list[str]] = {}
+    for item in models:
+        limits = tuple((plain(limit.type, 20), limit.amount) for limit in item.rate_limits)
+        groups.setdefault(limits, []).append(cell(item.api_model_id or "default", 80))
+    return [LimitGroup(models=names, limits=dict(limits)) for limits, names in groups.items()]
+
+
+async def venice_get_rate_limit_log(args: GetRateLimitLog, ctx: Ctx) -> Annotated[CallToolResult, RateLimitLog]:
+    """Show the account's latest rate limit hits (at most 50, a sample): when, which limit, model and key. Use it when
+    calls fail with 429."""
+    app = app_of(ctx)
+    rows = await app.client.get_rate_limit_log()
+    shown = [
+        LogRow(
+            cell(row.timestamp, 30),
+            cell(row.rate_limit_type, 40),
+            cell(row.model_id, 80),
+            cell(row.api_key_id, 40),
+            cell(row.rate_limit_tier, 20),
+        )
+        for row in sorted(rows, key=lambda row: row.timestamp, reverse=True)[: args.limit]
+    ]
+    counts = Counter(f"{cell(row.rate_limit_type, 40)} {cell(row.model_id, 80)}" for row in rows)
+    result = RateLimitLog(
+        total=len(rows), counts=dict(counts.most_common(20)), columns=list(LogRow._fields), rows=shown
+    )
+    if not shown:
+        return answer("No rate limit was hit lately.", result)
+    most = ", ".join(f"{name}: {count}" for name, count in counts.most_common(5))
+    head = f"{plural(len(rows), 'hit')} in the log (Venice keeps the last 50). Most: {most}."
+    return answer(f"{head}\n{table(result.columns, shown)}", result)

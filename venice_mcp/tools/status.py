@@ -1,0 +1,107 @@
+"""What this server is set up with, what waits for a person, and how to mend what is missing."""
+
+from typing import Annotated
+
+import anyio.to_thread
+from mcp_types import CallToolResult
+
+from venice_mcp import __version__, wallet
+from venice_mcp.app import App, Ctx, app_of
+from venice_mcp.guard import approve_command, can_ask
+from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
+from venice_mcp.settings import VARIABLES, Credential
+from venice_mcp.store import Approval, StoreError
+from venice_mcp.text import cell, plain, table, to_wire
+from venice_mcp.tools.arguments import NoArguments
+from venice_mcp.tools.build import answer
+
+
+async def venice_status(args: NoArguments, ctx: Ctx) -> Annotated[CallToolResult, Status]:
+    """Show which Venice keys this server holds (type, last six, origin), sandbox or live, what waits for approval, and
+    what is missing with its fix. Call it first when anything about keys fails."""
+    app = app_of(ctx)
+    result = await status_of(app, asking=can_ask(ctx), protocol_version=ctx.protocol_version)
+    return answer(_text(result, app), result)
+
+
+async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> Status:
+    """The state of this server, without sending anything to Venice."""
+    problems = list(app.settings.problems)
+    try:
+        waiting = await anyio.to_thread.run_sync(lambda: app.store.waiting(app.now(), account=app.settings.account))
+    except StoreError as error:
+        waiting = []
+        problems.append(f"{error.what} {error.next_step} Until then nothing can be created, changed or revoked.")
+    found = await anyio.to_thread.run_sync(lambda: {kind: app.settings.credential(kind) for kind in VARIABLES})
+    if found["ADMIN"].secret is None and not found["ADMIN"].problem:
+        problems.append(
+            "No ADMIN key: listing, creating, changing and revoking keys and billing need VENICE_ADMIN_KEY"
+            " (or VENICE_ADMIN_KEY_FILE, or the keyring). Set it where this server is configured and restart."
+        )
+    # Deriving a wallet's address imports and computes for a while, off the event loop.
+    keys = await anyio.to_thread.run_sync(lambda: [_configured(item) for item in found.values()])
+    return Status(
+        mode=app.settings.mode,
+        version=__version__,
+        keys=keys,
+        can_ask=asking,
+        protocol_version=protocol_version,
+        pending=[_pending(item) for item in waiting],
+        problems=problems,
+    )
+
+
+def _configured(found: Credential) -> ConfiguredKey:
+    is_wallet = found.kind == "WALLET"
+    return ConfiguredKey(
+        variable=found.variable,
+        api_key_type=found.kind,
+        configured=found.secret is not None,
+        last6_chars=found.secret.last6 if found.secret is not None and not is_wallet else None,
+        origin=found.origin if found.secret is not None or found.problem else None,
+        problem=found.problem,
+        address=wallet.address_of(found.secret) if found.secret is not None and is_wallet else None,
+    )
+
+
+def _pending(item: Approval) -> PendingApproval:
+    return PendingApproval(
+        code=item.code,
+        state=item.state,
+        tool=plain(str(item.data["tool"]), 60),
+        what=plain(str(item.data["headline"]), 160),
+        expires_at=to_wire(item.expires_at),
+    )
+
+
+def _text(status: Status, app: App) -> str:
+    where = {
+        "sandbox": "SANDBOX inside this process: nothing here is real.",
+        "loopback": f"SANDBOX at {app.settings.base_url}: nothing here is real.",
+        "live": "LIVE: api.venice.ai.",
+    }[status.mode]
+    asking = (
+        "This client can ask a person."
+        if status.can_ask
+        else "This client cannot ask a person: approvals go through `venice-mcp approve` in a terminal."
+    )
+    rows = [
+        [
+            key.variable,
+            key.api_key_type,
+            f"...{key.last6_chars}" if key.last6_chars else (key.address or "-"),
+            key.origin or "not configured",
+        ]
+        for key in status.keys
+    ]
+    lines = [f"venice-mcp {status.version}. {where} {asking}", table(["key", "type", "last6", "from"], rows)]
+    lines += [_waiting(item, app) for item in status.pending]
+    lines += [f"Problem: {cell(problem, 400)}" for problem in status.problems]
+    return "\n".join(lines)
+
+
+def _waiting(item: PendingApproval, app: App) -> str:
+    if item.state == "granted":
+        return f"Approved, not yet used: {item.what} Call {item.tool} again, unchanged, until {item.expires_at}."
+    command = approve_command(item.code, app.store)
+    return f"Waiting for a person: {item.what} [{item.tool}] until {item.expires_at}. To approve: {command}"

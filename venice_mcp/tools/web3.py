@@ -1,0 +1,106 @@
+"""Keys made by a wallet with staked VVV: the token to sign, and the mint."""
+
+from typing import Annotated
+
+import anyio.to_thread
+from mcp_types import CallToolResult
+
+from venice_mcp import wallet
+from venice_mcp.app import App, Ctx, app_of, show
+from venice_mcp.errors import VeniceError
+from venice_mcp.guard import Proposal, Verdict, asks_first, fingerprint
+from venice_mcp.models.results import NewKey, Web3Token
+from venice_mcp.models.wire import NewKeySettings
+from venice_mcp.questions import about_mint
+from venice_mcp.secrets import Secret
+from venice_mcp.text import to_wire
+from venice_mcp.tools.arguments import CreateWeb3ApiKey, NoArguments
+from venice_mcp.tools.build import answer
+from venice_mcp.tools.keys import made_answer, settings_of
+
+
+async def venice_get_web3_token(args: NoArguments, ctx: Ctx) -> Annotated[CallToolResult, Web3Token]:
+    """Get a token to sign with a wallet kept elsewhere (15 minutes, personal_sign of its text), then pass it with
+    address and signature to venice_create_web3_api_key. Not needed with a configured wallet."""
+    app = app_of(ctx)
+    token = await app.client.get_web3_token()
+    end = wallet.check_token(token, app.now())
+    result = Web3Token(token=show(token), expires_at=to_wire(end) if end else None, address=await _own_address(app))
+    text = (
+        f"Token to sign, good for 15 minutes: {result.token}\n"
+        "Sign exactly this text with EIP-191 personal_sign, then call venice_create_web3_api_key with"
+        " address, signature and token."
+    )
+    return answer(text, result)
+
+
+async def propose_mint(args: CreateWeb3ApiKey, ctx: Ctx) -> Proposal:
+    app = app_of(ctx)
+    address = await _address(app, args)
+    settings = settings_of(args, args.description, app.now())
+    return Proposal(
+        tool=venice_create_web3_api_key.__name__,
+        fingerprint=fingerprint(venice_create_web3_api_key.__name__, args, address),
+        operation="postApiKeyGenerateWeb3Key",
+        intent={"address": address, **settings.model_dump(mode="json")},
+        question=about_mint(
+            settings,
+            address=address,
+            destination=args.deliver_to.path if args.deliver_to else None,
+            now=app.now(),
+        ),
+    )
+
+
+async def venice_create_web3_api_key(
+    args: CreateWeb3ApiKey, ctx: Ctx, verdict: Annotated[Verdict, asks_first(propose_mint)]
+) -> Annotated[CallToolResult, NewKey]:
+    """Mint a key for a wallet with staked VVV after a person approved it. Signs with the configured wallet, or takes
+    address, signature and token made elsewhere. Prefer INFERENCE, a cap and deliver_to."""
+    app = app_of(ctx)
+
+    async def prove() -> tuple[Secret, Secret]:
+        if args.token is not None and args.signature is not None:
+            return Secret(args.token), Secret(args.signature)
+        key = _wallet_key(app)
+        token = await app.client.get_web3_token()
+        return token, await anyio.to_thread.run_sync(wallet.sign_token, key, token, app.now())
+
+    made = await app.maker.mint(verdict, args.deliver_to.path if args.deliver_to else None, prove)
+    intent = dict(verdict.case.proposal.intent)
+    address = str(intent.pop("address"))
+    return made_answer(made, NewKeySettings.model_validate(intent), app.now(), address)
+
+
+async def _address(app: App, args: CreateWeb3ApiKey) -> str:
+    """The address that will own the key; a signature made elsewhere is verified here, before anyone is asked."""
+    if args.address is None or args.token is None or args.signature is None:
+        return await anyio.to_thread.run_sync(wallet.address_of, _wallet_key(app))
+    token, signature = Secret(args.token), Secret(args.signature)
+    app.redactor.add(token, label="wallet token")
+    app.redactor.add(signature, label="wallet signature")
+    wallet.check_token(token, app.now())
+    if not await anyio.to_thread.run_sync(wallet.signed_by, args.address, token, signature):
+        raise VeniceError(
+            "signature: it is not this address's signature of this token, so it was not sent.",
+            next_step="Sign the exact token text with EIP-191 personal_sign and call again.",
+            code="bad_signature",
+        )
+    return args.address
+
+
+async def _own_address(app: App) -> str | None:
+    key = app.settings.credential("WALLET").secret
+    return await anyio.to_thread.run_sync(wallet.address_of, key) if key is not None else None
+
+
+def _wallet_key(app: App) -> Secret:
+    found = app.settings.credential("WALLET")
+    if found.secret is not None:
+        return found.secret
+    raise VeniceError(
+        f"{found.problem or 'VENICE_WALLET_KEY is not configured.'} Minting needs a wallet to sign with.",
+        next_step="Configure VENICE_WALLET_KEY and restart, or sign elsewhere: get a token with"
+        " venice_get_web3_token and pass address, signature and token. Never paste a private key into the chat.",
+        code="key_missing",
+    )

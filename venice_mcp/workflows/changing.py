@@ -1,0 +1,89 @@
+"""Changing and revoking a key: done once; when the answer is lost, Venice is asked what became of it."""
+
+from dataclasses import dataclass
+
+from venice_mcp.client import VeniceClient
+from venice_mcp.consent import canonical
+from venice_mcp.errors import AnswerLost, Changed, VeniceError
+from venice_mcp.guard import Guard, Verdict
+from venice_mcp.models.wire import Key, KeyChange
+from venice_mcp.workflows.critical import Critical
+
+_CONFIRMED_BY_READING = "Venice's answer was lost; reading the key again shows that it was done."
+
+
+@dataclass(frozen=True)
+class Changer:
+    """What changing a key needs."""
+
+    client: VeniceClient
+    guard: Guard
+    critical: Critical
+
+    async def update(self, verdict: Verdict) -> tuple[Key, tuple[str, ...]]:
+        """The key after the approved change, and notes on how that is known.
+
+        Raises:
+            VeniceError: not approved, refused, or the outcome is not what was asked for.
+        """
+        change = KeyChange.model_validate(verdict.case.proposal.intent)
+        approved = await self.guard.judge(verdict)
+        with self.critical.section():
+            consent = await self.guard.redeem(approved)
+            try:
+                return await self.client.update_api_key(change, consent), ()
+            except AnswerLost as lost:
+                return await self._find_out_update(lost, change)
+
+    async def revoke(self, verdict: Verdict) -> tuple[str, ...]:
+        """Revoke the approved key; notes on how that is known.
+
+        Raises:
+            VeniceError: not approved, refused, or it still lives.
+        """
+        key_id = str(verdict.case.proposal.intent["id"])
+        approved = await self.guard.judge(verdict)
+        with self.critical.section():
+            consent = await self.guard.redeem(approved)
+            try:
+                await self.client.delete_api_key(key_id, consent)
+            except AnswerLost as lost:
+                return await self._find_out_revoke(lost, key_id)
+        return ()
+
+    async def _find_out_update(self, lost: AnswerLost, change: KeyChange) -> tuple[Key, tuple[str, ...]]:
+        try:
+            key = await self.client.get_api_key(change.id)
+        except VeniceError:
+            raise _unknown(lost, f"Read {change.id} with venice_get_api_key before trying again.") from None
+        if canonical(change.applied_to(key)) == canonical(key.settings()):
+            return key, (_CONFIRMED_BY_READING,)
+        raise VeniceError(
+            f"{lost.what} Reading the key again shows the old settings.",
+            next_step="Read it once more with venice_get_api_key in a minute, then call again if they are still there.",
+            changed=Changed.UNKNOWN,
+            code="probably_not_done",
+        )
+
+    async def _find_out_revoke(self, lost: AnswerLost, key_id: str) -> tuple[str, ...]:
+        try:
+            keys = await self.client.list_api_keys()
+        except VeniceError:
+            raise _unknown(lost, f"Look for {key_id} with venice_list_api_keys before trying again.") from None
+        if key_id not in {key.id for key in keys}:
+            return ("Venice's answer was lost; the key is no longer in the list of active keys.",)
+        raise VeniceError(
+            f"{lost.what} The key is still in the list of active keys.",
+            next_step="Look again with venice_list_api_keys in a minute, then call again if it is still there.",
+            changed=Changed.UNKNOWN,
+            code="probably_not_done",
+        )
+
+
+def _unknown(lost: AnswerLost, next_step: str) -> VeniceError:
+    return VeniceError(
+        f"{lost.what} What became of it could not be found out.",
+        next_step=next_step,
+        changed=Changed.UNKNOWN,
+        code="outcome_unknown",
+    )

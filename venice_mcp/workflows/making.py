@@ -1,0 +1,229 @@
+"""Making a key: checked before, made once, its secret delivered or the key revoked again, lost answers found out."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import anyio
+import anyio.to_thread
+
+from venice_mcp.client import VeniceClient
+from venice_mcp.consent import Consent
+from venice_mcp.errors import AnswerLost, Changed, VeniceError
+from venice_mcp.guard import Guard, Verdict
+from venice_mcp.models.wire import MAX_ACTIVE_KEYS, MAX_CREATES_PER_MINUTE, Key, NewKeyData, NewKeySettings
+from venice_mcp.secrets import FileSink, PreparedFile, Secret, SinkError
+from venice_mcp.store import Store
+from venice_mcp.text import plain, plural, quoted
+from venice_mcp.workflows.critical import Critical
+
+MAKING_TOOLS = ("venice_create_api_key", "venice_create_web3_api_key")
+_MINUTE = timedelta(seconds=60)
+MAX_PACE_WAIT_S = 25.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """A key that exists at Venice. `secret` is for display; None when it was delivered to `delivered_to`."""
+
+    id: str
+    last6: str
+    secret: Secret | None
+    delivered_to: str | None
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What making a key needs. `sleep` and `now` are injected."""
+
+    client: VeniceClient
+    guard: Guard
+    store: Store
+    critical: Critical
+    account: str
+    now: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+
+    async def create(self, verdict: Verdict, path: str | None) -> Made:
+        """Redeem the verdict and make the key it names.
+
+        Raises:
+            VeniceError: with `changed` telling whether a key exists now, and which.
+        """
+        settings = NewKeySettings.model_validate(verdict.case.proposal.intent)
+
+        async def post(consent: Consent) -> NewKeyData:
+            return await self.client.create_api_key(settings, consent)
+
+        return await self._make(verdict, settings, path, post, self.room_for_one_more)
+
+    async def mint(
+        self, verdict: Verdict, path: str | None, prove: Callable[[], Awaitable[tuple[Secret, Secret]]]
+    ) -> Made:
+        """Like `create`, with a wallet; `prove` gives the token and its signature once a person has approved."""
+        intent = dict(verdict.case.proposal.intent)
+        address = str(intent.pop("address"))
+        settings = NewKeySettings.model_validate(intent)
+
+        async def post(consent: Consent) -> NewKeyData:
+            try:
+                token, signature = await prove()
+            except VeniceError as error:
+                raise VeniceError(
+                    f"{error.what} The approval is used up; no key was minted.",
+                    next_step=error.next_step,
+                    code=error.code,
+                    status=error.status,
+                ) from None
+            return await self.client.create_web3_api_key(
+                settings, address=address, token=token, signature=signature, consent=consent
+            )
+
+        async def snapshot() -> list[Key] | None:
+            # Only with an ADMIN key can a lost answer be found out, and only if the wallet is of its account.
+            has_admin = self.client.settings.credential("ADMIN").secret is not None
+            return await self.client.list_api_keys() if has_admin else None
+
+        return await self._make(verdict, settings, path, post, snapshot)
+
+    async def room_for_one_more(self) -> list[Key]:
+        """The active keys, if there is room for another.
+
+        Raises:
+            VeniceError: 500 keys are active.
+        """
+        keys = await self.client.list_api_keys()
+        if len(keys) >= MAX_ACTIVE_KEYS:
+            raise VeniceError(
+                f"The account has {len(keys)} active keys, and Venice allows {MAX_ACTIVE_KEYS}.",
+                next_step="Revoke keys nobody uses (venice_list_api_keys with unused_for_days), then call again.",
+                code="too_many_keys",
+            )
+        return keys
+
+    async def keep_pace(self) -> None:
+        """Wait, for at most 25 s, until one more key stays within 20 creates a minute on this machine."""
+        since = self.now() - _MINUTE
+        spent = await anyio.to_thread.run_sync(
+            lambda: self.store.spent_since(account=self.account, tools=MAKING_TOOLS, since=since)
+        )
+        if len(spent) < MAX_CREATES_PER_MINUTE:
+            return
+        wait = (spent[-MAX_CREATES_PER_MINUTE] + _MINUTE - self.now()).total_seconds()
+        if wait > MAX_PACE_WAIT_S:
+            raise VeniceError(
+                f"{len(spent)} keys were made in the last minute, and Venice allows {MAX_CREATES_PER_MINUTE}.",
+                next_step=f"Call again in {int(wait) + 1} s; the approval stays open that long.",
+                code="create_pace",
+            )
+        await self.sleep(max(wait, 0.0))
+
+    async def _make(
+        self,
+        verdict: Verdict,
+        settings: NewKeySettings,
+        path: str | None,
+        post: Callable[[Consent], Awaitable[NewKeyData]],
+        snapshot: Callable[[], Awaitable[list[Key] | None]],
+    ) -> Made:
+        approved = await self.guard.judge(verdict)
+        before = await snapshot()
+        await self.keep_pace()
+        prepared = await anyio.to_thread.run_sync(prepare, path) if path is not None else None
+        try:
+            # From the moment the approval is spent nothing may interrupt: the key and its secret must be accounted for.
+            with self.critical.section():
+                consent = await self.guard.redeem(approved)
+                try:
+                    new = await post(consent)
+                except AnswerLost as lost:
+                    raise await self._account_for(lost, settings, before) from None
+                return await self._deliver(new, consent, prepared)
+        finally:
+            if prepared is not None:
+                prepared.discard()
+
+    async def _deliver(self, new: NewKeyData, consent: Consent, prepared: PreparedFile | None) -> Made:
+        secret = new.api_key
+        if prepared is None:
+            return Made(new.id, secret.last6, secret, None)
+        try:
+            await anyio.to_thread.run_sync(prepared.write, secret)
+        except SinkError as error:
+            raise await self._take_back(new, consent, str(error)) from None
+        return Made(new.id, secret.last6, None, prepared.path)
+
+    async def _take_back(self, new: NewKeyData, consent: Consent, why: str) -> VeniceError:
+        """Revoke the key whose secret could not be saved; nobody holds it, so it must not live."""
+        name = f"{new.id} (...{new.api_key.last6})"
+        problem = f"The key {name} was made, but its secret could not be saved: {plain(why, 200)}."
+        try:
+            await self.client.delete_api_key(new.id, self.guard.undo(consent, new.id))
+        except VeniceError as error:
+            return VeniceError(
+                f"{problem} Revoking it again failed too: {error.what}",
+                next_step=f"Revoke {new.id} with venice_revoke_api_key; its secret is lost.",
+                changed=Changed.SOMETHING,
+                code="secret_lost",
+            )
+        return VeniceError(
+            f"{problem} It was revoked again.",
+            next_step="Mend the destination and call again.",
+            changed=Changed.NOTHING,
+            code="undone",
+        )
+
+    async def _account_for(self, lost: AnswerLost, settings: NewKeySettings, before: list[Key] | None) -> VeniceError:
+        """What became of a create whose answer was lost, found out by comparing the list before and after."""
+        unknown = VeniceError(
+            f"{lost.what} Whether a key was made could not be found out.",
+            next_step=f"Look for a new key {quoted(settings.description)} with venice_list_api_keys before calling"
+            " again; if there is one, revoke it, because its secret is lost.",
+            changed=Changed.UNKNOWN,
+            code="outcome_unknown",
+        )
+        if before is None:
+            return unknown
+        try:
+            after = await self.client.list_api_keys()
+        except VeniceError:
+            return unknown
+        known = {key.id for key in before}
+        new = [
+            key
+            for key in after
+            if key.id not in known
+            and key.description == settings.description
+            and key.api_key_type == settings.api_key_type
+        ]
+        if not new:
+            return VeniceError(
+                f"{lost.what} The list of keys shows no new one.",
+                next_step="Look again with venice_list_api_keys in a minute; call again if it is still not there.",
+                changed=Changed.UNKNOWN,
+                code="probably_not_made",
+            )
+        names = ", ".join(f"{key.id} (...{plain(key.last6_chars, 6)})" for key in new[:5])
+        return VeniceError(
+            f"{lost.what} The list of keys shows {plural(len(new), 'new key')} that fits: {names}. Its secret is lost.",
+            next_step="Revoke it with venice_revoke_api_key unless somebody else made it, then call again.",
+            changed=Changed.SOMETHING,
+            code="secret_lost",
+        )
+
+
+def prepare(path: str) -> PreparedFile:
+    """Make the empty file that will hold the secret, before the key exists.
+
+    Raises:
+        VeniceError: the file cannot be made.
+    """
+    try:
+        return FileSink().prepare(path)
+    except SinkError as error:
+        raise VeniceError(
+            f"deliver_to: {plain(str(error), 300)}",
+            next_step="Name a new file in an existing folder of yours.",
+            code="sink_unusable",
+        ) from None

@@ -130,7 +130,7 @@ def listings(ours: list[str], home: Path) -> list[Line]:
         text, structured = call(server, "venice_list_api_keys", {"limit": LISTED_KEYS})
         _, first_page = call(server, "venice_list_api_keys", {})
     listed, on_page = longest_list(structured), longest_list(first_page)
-    cursor = next((name for name, value in first_page.items() if "cursor" in name and value), None)
+    cursor = next((name for name in ("next_page", "next_cursor") if first_page.get(name)), None)
     return [
         Line("keys in a listing with limit 50", f"{LISTED_KEYS}", f"{listed}", listed == LISTED_KEYS),
         *(

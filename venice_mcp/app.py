@@ -1,6 +1,6 @@
 """What the tools share while the server runs, and the one way a secret may be shown."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -31,11 +31,12 @@ class App:
     client: VeniceClient
     guard: Guard
     now: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[None]]
     critical: Critical
 
     @property
     def maker(self) -> Maker:
-        return Maker(self.client, self.guard, self.store, self.critical, self.settings.account, self.now)
+        return Maker(self.client, self.guard, self.store, self.critical, self.settings.account, self.now, self.sleep)
 
     @property
     def changer(self) -> Changer:

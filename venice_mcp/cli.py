@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO, cast
 
 from venice_mcp import __version__
-from venice_mcp.settings import SCENARIOS, Settings, load
+from venice_mcp.settings import SCENARIOS, Settings, default_state_dir, load
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,7 +24,8 @@ def run(arguments: Sequence[str]) -> int:
     if command == "approve":
         from venice_mcp.approving import approve
 
-        return approve(options.code, load(state_dir=state_dir).state_dir)
+        # No key is looked at here: approving is for people, and needs none.
+        return approve(options.code, state_dir.absolute() if state_dir else default_state_dir(os.environ))
     from venice_mcp.doctor import doctor
 
     settings = load(sandbox=getattr(options, "sandbox", False), state_dir=state_dir)

@@ -74,7 +74,7 @@ async def examine(app: App) -> list[Check]:
 
 
 async def _key(app: App, kind: KeyKind) -> Check:
-    found = await anyio.to_thread.run_sync(app.settings.credential, kind)
+    found = await app.client.keys.get(kind)
     if found.problem:
         return Check(found.variable, "problem", found.problem, "Correct it and restart the server.")
     if found.secret is None:
@@ -89,7 +89,6 @@ async def _key(app: App, kind: KeyKind) -> Check:
             f"not configured; {what}",
             f"Set {found.variable} or {found.variable}_FILE, if wanted.",
         )
-    app.redactor.add(found.secret, label="key")
     if kind == "WALLET":
         from venice_mcp.wallet import address_of
 

@@ -1,11 +1,12 @@
 """The MCP server: tools on an `App`, and one boundary that everything crosses on its way out."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
@@ -15,10 +16,11 @@ from pydantic import BaseModel
 from venice_mcp import HOMEPAGE, __version__
 from venice_mcp.app import App, showing
 from venice_mcp.client import VeniceClient
+from venice_mcp.client.keys import ConfiguredKeys
 from venice_mcp.client.transport import Transport
 from venice_mcp.guard import Guard
 from venice_mcp.secrets import Redactor, looks_like_secret
-from venice_mcp.settings import VARIABLES, Settings
+from venice_mcp.settings import Settings
 from venice_mcp.store import Store
 from venice_mcp.tools import TOOLS
 from venice_mcp.tools.build import build
@@ -49,16 +51,15 @@ def build_app(
     *,
     transport: "httpx.AsyncBaseTransport | None" = None,
     now: Callable[[], datetime] = utc_now,
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> App:
-    """Everything the tools share. `transport` replaces the network, `now` the clock."""
-    for kind in VARIABLES:
-        found = settings.credentials.get(kind)
-        if found is not None and found.secret is not None:
-            redactor.add(found.secret, label="wallet key" if kind == "WALLET" else "key")
+    """Everything the tools share. `transport` replaces the network, `now` and `sleep` the clock."""
     store = Store(settings.state_dir)
-    client = VeniceClient(settings, Transport(settings, handler=transport, now=now), redactor)
+    client = VeniceClient(
+        ConfiguredKeys(settings, redactor), Transport(settings, handler=transport, now=now, sleep=sleep), redactor
+    )
     guard = Guard(store, settings.account, redactor, now)
-    return App(settings, redactor, store, client, guard, now, Critical())
+    return App(settings, redactor, store, client, guard, now, sleep, Critical())
 
 
 def build_server(app: App) -> MCPServer[App]:

@@ -70,13 +70,6 @@ class Settings:
     blocked: str | None = None
     use_keyring: bool = False
 
-    def credential(self, kind: KeyKind) -> Credential:
-        """The configured key; the operating system's keyring is asked only here, only when nothing else has one."""
-        found = self.credentials.get(kind) or Credential(kind)
-        if found.secret is None and found.problem is None and self.use_keyring:
-            return _from_keyring(kind, self.mode)
-        return found
-
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
     """VENICE_MCP_STATE_DIR, or the platform's place for per-user state."""
@@ -214,7 +207,7 @@ def _from_env(kind: KeyKind, env: Mapping[str, str], mode: str) -> Credential:
     return _checked(kind, value, origin, mode)
 
 
-def _from_keyring(kind: KeyKind, mode: str) -> Credential:
+def from_keyring(kind: KeyKind, mode: str) -> Credential:
     """The secret stored under service `venice-mcp` and the variable's name, if the keyring package is there."""
     try:
         import keyring  # optional and slow to import

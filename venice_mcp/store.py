@@ -209,7 +209,11 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._keep_private(self.folder)
         # SQLite gives its journal files the mode of the main file, so that one is made private first.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(
+            os.open(
+                self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o600
+            )
+        )
         self._keep_private(self.path)
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
         try:

@@ -6,9 +6,11 @@ write raises `AnswerLost` when it may have taken effect without a usable answer.
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from venice_mcp.client.keys import ConfiguredKeys
 from venice_mcp.client.transport import Answer, Transport, refusal
 from venice_mcp.consent import Consent
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
@@ -31,7 +33,7 @@ from venice_mcp.models.wire import (
     Wire,
 )
 from venice_mcp.secrets import Redactor, Secret
-from venice_mcp.settings import Credential, KeyKind, Settings
+from venice_mcp.settings import Credential, KeyKind
 
 _Shape = TypeVar("_Shape", bound=Wire)
 
@@ -42,8 +44,8 @@ _WHY_INFERENCE = "An INFERENCE key is enough for this, and the weakest key that 
 class VeniceClient:
     """Venice's key, limit and billing endpoints, with the weakest configured key that may call each."""
 
-    def __init__(self, settings: Settings, transport: Transport, redactor: Redactor) -> None:
-        self.settings = settings
+    def __init__(self, keys: ConfiguredKeys, transport: Transport, redactor: Redactor) -> None:
+        self.keys = keys
         self.transport = transport
         self._redactor = redactor
         self._log_needs_admin = False
@@ -52,7 +54,7 @@ class VeniceClient:
 
     async def list_api_keys(self) -> list[Key]:
         """GET /api_keys: every active key (at most 500), no secrets. Source: getApiKeys."""
-        answer = await self._read("/api_keys", doing="list the keys", key=self._need("ADMIN"))
+        answer = await self._read("/api_keys", doing="list the keys", key=await self._need("ADMIN"))
         return self._parse(KeyList, answer).data
 
     async def get_api_key(self, key_id: str) -> Key:
@@ -61,8 +63,9 @@ class VeniceClient:
         Raises:
             VeniceError: with code `not_found` for an id Venice does not know.
         """
-        admin = self._need("ADMIN")
-        answer = await self.transport.read(f"/api_keys/{key_id}", key=admin.secret)
+        admin = await self._need("ADMIN")
+        # Ids of Venice's own lists come here too, and nothing of theirs may steer the path.
+        answer = await self.transport.read(f"/api_keys/{quote(key_id, safe='')}", key=admin.secret)
         if answer.status in (400, 404):
             raise not_found(key_id)
         self._refuse_unless_ok(answer, doing="read the key", key=admin)
@@ -71,7 +74,7 @@ class VeniceClient:
     async def create_api_key(self, settings: NewKeySettings, consent: Consent) -> NewKeyData:
         """POST /api_keys: make a key; the answer holds its secret, this once. Source: createApiKey."""
         consent.claim("createApiKey", settings.model_dump(mode="json"))
-        admin = self._need("ADMIN")
+        admin = await self._need("ADMIN")
         answer = await self.transport.write("POST", "/api_keys", body=settings.to_wire(), key=admin.secret)
         self._refuse_unless_ok(answer, doing="create the key", key=admin, write=True)
         return self._made(answer)
@@ -79,7 +82,7 @@ class VeniceClient:
     async def update_api_key(self, change: KeyChange, consent: Consent) -> Key:
         """PATCH /api_keys: change a key; both caps are always sent together. Source: updateApiKey."""
         consent.claim("updateApiKey", change.intent())
-        admin = self._need("ADMIN")
+        admin = await self._need("ADMIN")
         answer = await self.transport.write("PATCH", "/api_keys", body=change.to_wire(), key=admin.secret)
         self._refuse_unless_ok(answer, doing="change the key", key=admin, write=True)
         return self._parse_write(KeyAnswer, answer).data
@@ -87,7 +90,7 @@ class VeniceClient:
     async def delete_api_key(self, key_id: str, consent: Consent) -> None:
         """DELETE /api_keys?id=: revoke a key at once and for good. Source: deleteApiKey."""
         consent.claim("deleteApiKey", {"id": key_id})
-        admin = self._need("ADMIN")
+        admin = await self._need("ADMIN")
         answer = await self.transport.write("DELETE", "/api_keys", query={"id": key_id}, key=admin.secret)
         self._refuse_unless_ok(answer, doing="revoke the key", key=admin, write=True)
 
@@ -95,7 +98,7 @@ class VeniceClient:
 
     async def get_rate_limits(self, kind: KeyKind) -> RateLimitsData:
         """GET /api_keys/rate_limits, which describes only the calling key. Source: getApiKeyRateLimits."""
-        answer = await self._read("/api_keys/rate_limits", doing="read the rate limits", key=self._need(kind))
+        answer = await self._read("/api_keys/rate_limits", doing="read the rate limits", key=await self._need(kind))
         return self._parse(RateLimitsAnswer, answer).data
 
     async def get_rate_limit_log(self) -> list[LogRow]:
@@ -104,14 +107,15 @@ class VeniceClient:
         Venice's documents disagree on whether an INFERENCE key may read it, so it is tried first; a refusal is
         remembered, so that it is not tried (and counted as a failure) again.
         """
-        inference = self.settings.credential("INFERENCE")
-        admin = self.settings.credential("ADMIN")
-        first = inference if inference.secret and not (self._log_needs_admin and admin.secret) else self._need("ADMIN")
+        inference = await self.keys.get("INFERENCE")
+        admin = await self.keys.get("ADMIN")
+        known_to_need_admin = self._log_needs_admin and admin.secret is not None
+        first = inference if inference.secret and not known_to_need_admin else await self._need("ADMIN")
         path = "/api_keys/rate_limits/log"
         answer = await self.transport.read(path, key=first.secret)
         if answer.status in (401, 403) and first is inference:
             self._log_needs_admin = True
-            first = self._need("ADMIN")
+            first = await self._need("ADMIN")
             answer = await self.transport.read(path, key=first.secret)
         self._refuse_unless_ok(answer, doing="read the rate limit log", key=first)
         return self._parse(LogAnswer, answer).data
@@ -151,7 +155,7 @@ class VeniceClient:
 
     async def get_billing_balance(self) -> BalanceAnswer:
         """GET /billing/balance. Source: getBillingBalance."""
-        answer = await self._read("/billing/balance", doing="read the balance", key=self._need("ADMIN"))
+        answer = await self._read("/billing/balance", doing="read the balance", key=await self._need("ADMIN"))
         return self._parse(BalanceAnswer, answer)
 
     async def get_billing_usage(self, query: Mapping[str, str]) -> UsageAnswer:
@@ -160,15 +164,14 @@ class VeniceClient:
         Source: getBillingUsageHistory. The older /billing/usage was shut down on 2026-09-16.
         """
         answer = await self._read(
-            "/billing/usage-history", doing="read the usage history", key=self._need("ADMIN"), query=query
+            "/billing/usage-history", doing="read the usage history", key=await self._need("ADMIN"), query=query
         )
         return self._parse(UsageAnswer, answer)
 
     async def get_usage_analytics(self, query: Mapping[str, str]) -> AnalyticsAnswer:
         """GET /billing/usage-analytics (beta; cached for 10 minutes). Source: getBillingUsageAnalytics."""
-        answer = await self.transport.read(
-            "/billing/usage-analytics", query=query, key=(admin := self._need("ADMIN")).secret
-        )
+        admin = await self._need("ADMIN")
+        answer = await self.transport.read("/billing/usage-analytics", query=query, key=admin.secret)
         if answer.status == 504:
             raise VeniceError(
                 "Venice took too long to add this period up.",
@@ -181,9 +184,9 @@ class VeniceClient:
 
     # --- shared -------------------------------------------------------------------------------
 
-    def _need(self, kind: KeyKind) -> Credential:
+    async def _need(self, kind: KeyKind) -> Credential:
         """The configured key of this kind, or an account of what is missing and why this kind is right."""
-        found = self.settings.credential(kind)
+        found = await self.keys.get(kind)
         if found.secret is not None:
             return found
         why = _WHY_ADMIN if kind == "ADMIN" else _WHY_INFERENCE

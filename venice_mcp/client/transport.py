@@ -253,8 +253,8 @@ def _in_process_sandbox(settings: Settings) -> "httpx.AsyncBaseTransport":
 
     from venice_mcp.sandbox import create_app  # only the sandbox mode needs it
 
-    admin = settings.credential("ADMIN").secret
-    inference = settings.credential("INFERENCE").secret
+    admin = settings.credentials["ADMIN"].secret
+    inference = settings.credentials["INFERENCE"].secret
     app = create_app(
         scenario=settings.scenario,
         admin_key=admin.reveal() if admin else None,

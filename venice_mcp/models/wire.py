@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
 from venice_mcp.secrets import Secret
+from venice_mcp.text import parse_time, to_wire
 
 PERIODS = ("EPOCH", "MONTH", "LIFETIME")
 """Cap windows, shortest first. EPOCH is a UTC day, MONTH a UTC calendar month, LIFETIME never resets."""
@@ -86,10 +87,16 @@ class Key(Wire):
             "diem_cap": self.consumption_limits.diem,
             "limit_period": self.limit_period,
             "model_privacy": self.model_privacy,
-            "expires_at": self.expires_at,
-            "created_at": self.created_at,
+            "expires_at": _one_spelling(self.expires_at),
+            "created_at": _one_spelling(self.created_at),
             "ip_allowlist": sorted(self.ip_allowlist or ()),
         }
+
+
+def _one_spelling(value: str | None) -> str | None:
+    """Equal times written equally: with or without fractions of a second, with Z or an offset."""
+    moment = parse_time(value)
+    return to_wire(moment) if moment is not None else value
 
 
 class KeyList(Wire):

@@ -1,5 +1,6 @@
 """Balance, usage ledger and usage analytics of the account."""
 
+import re
 from collections import defaultdict
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from venice_mcp.tools.arguments import GetBillingUsage, GetUsageAnalytics, NoArg
 from venice_mcp.tools.build import answer
 
 _TOP = 15
+_CURSOR = re.compile(r"[A-Za-z0-9_-]{1,512}")
 
 
 async def venice_get_billing_balance(args: NoArguments, ctx: Ctx) -> Annotated[CallToolResult, Balance]:
@@ -50,7 +52,7 @@ async def venice_get_billing_usage(args: GetBillingUsage, ctx: Ctx) -> Annotated
         columns=list(UsageRow._fields),
         rows=[_usage_row(entry) for entry in page.data],
         totals={name: round(value, 6) for name, value in totals.items()},
-        next_cursor=page.next_cursor,
+        next_cursor=page.next_cursor if page.next_cursor and _CURSOR.fullmatch(page.next_cursor) else None,
     )
     spent = ", ".join(f"{amount(value)} {name}" for name, value in result.totals.items()) or "nothing"
     lines = [f"{plural(len(result.rows), 'entry').replace('entrys', 'entries')} on this page; sum: {spent}."]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
+import anyio.to_thread
 from mcp_types import CallToolResult
 
 from venice_mcp.app import App, Ctx, app_of, show
@@ -23,7 +24,7 @@ from venice_mcp.tools.arguments import (
     expiry,
 )
 from venice_mcp.tools.build import answer
-from venice_mcp.workflows.making import Made
+from venice_mcp.workflows.making import Made, prepare
 
 SHOWN_ONCE = (
     "The secret above now stands in this conversation and its history, and will not be shown again."
@@ -246,12 +247,19 @@ def settings_of(args: KeySettingsArguments, description: str, now: datetime) -> 
     )
 
 
+async def check_destination(args: KeySettingsArguments, ctx: Ctx) -> None:
+    """Before anyone is asked: whether the secret could be saved where it shall go."""
+    if args.deliver_to is not None and ctx.request_state is None:
+        (await anyio.to_thread.run_sync(prepare, args.deliver_to.path)).discard()
+
+
 async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:
     app = app_of(ctx)
     settings = settings_of(args, args.description, app.now())
     if ctx.request_state is None:
         # No use in asking for what cannot be done; looked at again right before the write.
         await app.maker.room_for_one_more()
+    await check_destination(args, ctx)
     return Proposal(
         tool=venice_create_api_key.__name__,
         fingerprint=fingerprint(venice_create_api_key.__name__, args),

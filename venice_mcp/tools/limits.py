@@ -18,10 +18,10 @@ async def venice_get_rate_limits(args: GetRateLimits, ctx: Ctx) -> Annotated[Cal
     """Show the rate limits per model (RPM, RPD, TPM), tier, balances and expiry of the configured INFERENCE or ADMIN
     key. Venice tells this only for the calling key, not for others."""
     app = app_of(ctx)
-    has_inference = app.settings.credential("INFERENCE").secret is not None
+    has_inference = (await app.client.keys.get("INFERENCE")).secret is not None
     kind: KeyKind = args.api_key_type or ("INFERENCE" if has_inference else "ADMIN")
     data = await app.client.get_rate_limits(kind)
-    secret = app.settings.credential(kind).secret
+    secret = (await app.client.keys.get(kind)).secret
     result = RateLimits(
         api_key_type=kind,
         last6_chars=secret.last6 if secret else "",

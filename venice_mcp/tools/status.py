@@ -9,7 +9,7 @@ from venice_mcp import __version__, wallet
 from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.guard import approve_command, can_ask
 from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
-from venice_mcp.settings import VARIABLES, Credential
+from venice_mcp.settings import Credential
 from venice_mcp.store import Approval, StoreError
 from venice_mcp.text import cell, plain, table, to_wire
 from venice_mcp.tools.arguments import NoArguments
@@ -32,14 +32,15 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
     except StoreError as error:
         waiting = []
         problems.append(f"{error.what} {error.next_step} Until then nothing can be created, changed or revoked.")
-    found = await anyio.to_thread.run_sync(lambda: {kind: app.settings.credential(kind) for kind in VARIABLES})
-    if found["ADMIN"].secret is None and not found["ADMIN"].problem:
+    found = await app.client.keys.all()
+    admin = await app.client.keys.get("ADMIN")
+    if admin.secret is None and not admin.problem:
         problems.append(
             "No ADMIN key: listing, creating, changing and revoking keys and billing need VENICE_ADMIN_KEY"
             " (or VENICE_ADMIN_KEY_FILE, or the keyring). Set it where this server is configured and restart."
         )
     # Deriving a wallet's address imports and computes for a while, off the event loop.
-    keys = await anyio.to_thread.run_sync(lambda: [_configured(item) for item in found.values()])
+    keys = await anyio.to_thread.run_sync(lambda: [_configured(item) for item in found])
     return Status(
         mode=app.settings.mode,
         version=__version__,

@@ -16,7 +16,7 @@ from venice_mcp.secrets import Secret
 from venice_mcp.text import to_wire
 from venice_mcp.tools.arguments import CreateWeb3ApiKey, NoArguments
 from venice_mcp.tools.build import answer
-from venice_mcp.tools.keys import made_answer, settings_of
+from venice_mcp.tools.keys import check_destination, made_answer, settings_of
 
 
 async def venice_get_web3_token(args: NoArguments, ctx: Ctx) -> Annotated[CallToolResult, Web3Token]:
@@ -38,6 +38,7 @@ async def propose_mint(args: CreateWeb3ApiKey, ctx: Ctx) -> Proposal:
     app = app_of(ctx)
     address = await _address(app, args)
     settings = settings_of(args, args.description, app.now())
+    await check_destination(args, ctx)
     return Proposal(
         tool=venice_create_web3_api_key.__name__,
         fingerprint=fingerprint(venice_create_web3_api_key.__name__, args, address),
@@ -62,7 +63,7 @@ async def venice_create_web3_api_key(
     async def prove() -> tuple[Secret, Secret]:
         if args.token is not None and args.signature is not None:
             return Secret(args.token), Secret(args.signature)
-        key = _wallet_key(app)
+        key = await _wallet_key(app)
         token = await app.client.get_web3_token()
         return token, await anyio.to_thread.run_sync(wallet.sign_token, key, token, app.now())
 
@@ -75,7 +76,7 @@ async def venice_create_web3_api_key(
 async def _address(app: App, args: CreateWeb3ApiKey) -> str:
     """The address that will own the key; a signature made elsewhere is verified here, before anyone is asked."""
     if args.address is None or args.token is None or args.signature is None:
-        return await anyio.to_thread.run_sync(wallet.address_of, _wallet_key(app))
+        return await anyio.to_thread.run_sync(wallet.address_of, await _wallet_key(app))
     token, signature = Secret(args.token), Secret(args.signature)
     app.redactor.add(token, label="wallet token")
     app.redactor.add(signature, label="wallet signature")
@@ -90,12 +91,12 @@ async def _address(app: App, args: CreateWeb3ApiKey) -> str:
 
 
 async def _own_address(app: App) -> str | None:
-    key = app.settings.credential("WALLET").secret
+    key = (await app.client.keys.get("WALLET")).secret
     return await anyio.to_thread.run_sync(wallet.address_of, key) if key is not None else None
 
 
-def _wallet_key(app: App) -> Secret:
-    found = app.settings.credential("WALLET")
+async def _wallet_key(app: App) -> Secret:
+    found = await app.client.keys.get("WALLET")
     if found.secret is not None:
         return found.secret
     raise VeniceError(

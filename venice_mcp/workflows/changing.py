@@ -7,6 +7,7 @@ from venice_mcp.consent import canonical
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
 from venice_mcp.guard import Guard, Verdict
 from venice_mcp.models.wire import Key, KeyChange
+from venice_mcp.questions import label
 from venice_mcp.workflows.critical import Critical
 
 _CONFIRMED_BY_READING = "Venice's answer was lost; reading the key again shows that it was done."
@@ -31,7 +32,8 @@ class Changer:
         with self.critical.section():
             consent = await self.guard.redeem(approved)
             try:
-                return await self.client.update_api_key(change, consent), ()
+                key = await self.client.update_api_key(change, consent)
+                return key, _unexpected(change, key)
             except AnswerLost as lost:
                 return await self._find_out_update(lost, change)
 
@@ -78,6 +80,16 @@ class Changer:
             changed=Changed.UNKNOWN,
             code="probably_not_done",
         )
+
+
+def _unexpected(change: KeyChange, key: Key) -> tuple[str, ...]:
+    """A note for each setting that Venice reports otherwise than it was asked for."""
+    wanted, got = change.applied_to(key), key.settings()
+    return tuple(
+        f"Venice's answer shows another {label(name)} than was asked for; read the key again to be sure."
+        for name in wanted
+        if canonical(wanted[name]) != canonical(got[name])
+    )
 
 
 def _unknown(lost: AnswerLost, next_step: str) -> VeniceError:

@@ -82,7 +82,7 @@ class Maker:
 
         async def snapshot() -> list[Key] | None:
             # Only with an ADMIN key can a lost answer be found out, and only if the wallet is of its account.
-            has_admin = self.client.settings.credential("ADMIN").secret is not None
+            has_admin = (await self.client.keys.get("ADMIN")).secret is not None
             return await self.client.list_api_keys() if has_admin else None
 
         return await self._make(verdict, settings, path, post, snapshot)
@@ -114,7 +114,7 @@ class Maker:
         if wait > MAX_PACE_WAIT_S:
             raise VeniceError(
                 f"{len(spent)} keys were made in the last minute, and Venice allows {MAX_CREATES_PER_MINUTE}.",
-                next_step=f"Call again in {int(wait) + 1} s; the approval stays open that long.",
+                next_step=f"Call again in {int(wait) + 1} s.",
                 code="create_pace",
             )
         await self.sleep(max(wait, 0.0))
@@ -156,14 +156,15 @@ class Maker:
 
     async def _take_back(self, new: NewKeyData, consent: Consent, why: str) -> VeniceError:
         """Revoke the key whose secret could not be saved; nobody holds it, so it must not live."""
-        name = f"{new.id} (...{new.api_key.last6})"
+        key_id = plain(new.id, 40)
+        name = f"{key_id} (...{new.api_key.last6})"
         problem = f"The key {name} was made, but its secret could not be saved: {plain(why, 200)}."
         try:
             await self.client.delete_api_key(new.id, self.guard.undo(consent, new.id))
         except VeniceError as error:
             return VeniceError(
                 f"{problem} Revoking it again failed too: {error.what}",
-                next_step=f"Revoke {new.id} with venice_revoke_api_key; its secret is lost.",
+                next_step=f"Revoke {key_id} with venice_revoke_api_key; its secret is lost.",
                 changed=Changed.SOMETHING,
                 code="secret_lost",
             )
@@ -204,7 +205,7 @@ class Maker:
                 changed=Changed.UNKNOWN,
                 code="probably_not_made",
             )
-        names = ", ".join(f"{key.id} (...{plain(key.last6_chars, 6)})" for key in new[:5])
+        names = ", ".join(f"{plain(key.id, 40)} (...{plain(key.last6_chars, 6)})" for key in new[:5])
         return VeniceError(
             f"{lost.what} The list of keys shows {plural(len(new), 'new key')} that fits: {names}. Its secret is lost.",
             next_step="Revoke it with venice_revoke_api_key unless somebody else made it, then call again.",

@@ -1,0 +1,41 @@
+"""The configured keys while the server runs: looked up once, known to the redactor from then on."""
+
+import anyio
+import anyio.to_thread
+
+from venice_mcp.secrets import Redactor
+from venice_mcp.settings import VARIABLES, Credential, KeyKind, Settings, from_keyring
+
+
+class ConfiguredKeys:
+    """Keys from the settings, and from the operating system's keyring when the settings have none.
+
+    The keyring is asked on first need and in a thread: it is slow to import and may wait for a person to unlock it.
+    """
+
+    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+        self._settings = settings
+        self._redactor = redactor
+        self._found: dict[KeyKind, Credential] = {}
+        self._lock = anyio.Lock()
+        for kind, credential in settings.credentials.items():
+            if credential.secret is not None or credential.problem is not None or not settings.use_keyring:
+                self._remember(kind, credential)
+
+    async def get(self, kind: KeyKind) -> Credential:
+        """The key of this kind, or a credential without a secret that says why there is none."""
+        async with self._lock:
+            if kind not in self._found:
+                credential = self._settings.credentials.get(kind, Credential(kind))
+                if self._settings.use_keyring:
+                    credential = await anyio.to_thread.run_sync(from_keyring, kind, self._settings.mode)
+                self._remember(kind, credential)
+        return self._found[kind]
+
+    async def all(self) -> list[Credential]:
+        return [await self.get(kind) for kind in VARIABLES]
+
+    def _remember(self, kind: KeyKind, credential: Credential) -> None:
+        if credential.secret is not None:
+            self._redactor.add(credential.secret, label="wallet key" if kind == "WALLET" else "key")
+        self._found[kind] = credential

@@ -20,6 +20,8 @@ from venice_mcp.errors import Changed, VeniceError
 APPROVAL_LIFETIME = timedelta(minutes=10)
 SCHEMA_VERSION = 1
 _FILE = "state.sqlite3"
+# The last two do not exist on Windows.
+_PRIVATE_FILE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no letters or digits that look alike
 
 State = Literal["pending", "granted", "denied", "superseded", "spent", "expired"]
@@ -209,11 +211,7 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._keep_private(self.folder)
         # SQLite gives its journal files the mode of the main file, so that one is made private first.
-        os.close(
-            os.open(
-                self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o600
-            )
-        )
+        os.close(os.open(self.path, _PRIVATE_FILE, 0o600))
         self._keep_private(self.path)
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
         try:

@@ -1,5 +1,6 @@
 """Keys made by a wallet with staked VVV: the token to sign, and the mint."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import anyio.to_thread
@@ -59,18 +60,45 @@ async def venice_create_web3_api_key(
     """Mint a key for a wallet with staked VVV after a person approved it. Signs with the configured wallet, or takes
     address, signature and token made elsewhere. Prefer INFERENCE, a cap and deliver_to."""
     app = app_of(ctx)
-
-    async def prove() -> tuple[Secret, Secret]:
-        if args.token is not None and args.signature is not None:
-            return Secret(args.token), Secret(args.signature)
-        key = await _wallet_key(app)
-        token = await app.client.get_web3_token()
-        return token, await anyio.to_thread.run_sync(wallet.sign_token, key, token, app.now())
-
-    made = await app.maker.mint(verdict, args.deliver_to.path if args.deliver_to else None, prove)
+    signer = (
+        SignedElsewhere(Secret(args.token), Secret(args.signature))
+        if args.token is not None and args.signature is not None
+        else ConfiguredWallet(app)
+    )
+    made = await app.maker.mint(verdict, args.deliver_to.path if args.deliver_to else None, signer)
     intent = dict(verdict.case.proposal.intent)
     address = str(intent.pop("address"))
     return made_answer(made, NewKeySettings.model_validate(intent), app.now(), address)
+
+
+@dataclass(frozen=True)
+class SignedElsewhere:
+    """A token and its signature that came as arguments; the signature was verified before anyone was asked."""
+
+    given_token: Secret
+    signature: Secret
+
+    async def token(self) -> Secret:
+        return self.given_token
+
+    async def sign(self, token: Secret) -> Secret:
+        return self.signature
+
+
+@dataclass(frozen=True)
+class ConfiguredWallet:
+    """The wallet this server holds; it signs only a token just fetched from Venice."""
+
+    app: App
+
+    async def token(self) -> Secret:
+        token = await self.app.client.get_web3_token()
+        wallet.check_token(token, self.app.now())
+        return token
+
+    async def sign(self, token: Secret) -> Secret:
+        key = await _wallet_key(self.app)
+        return await anyio.to_thread.run_sync(wallet.sign_token, key, token, self.app.now())
 
 
 async def _address(app: App, args: CreateWeb3ApiKey) -> str:

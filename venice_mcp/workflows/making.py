@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -33,6 +34,18 @@ class Made:
     notes: tuple[str, ...] = field(default=())
 
 
+class Signer(Protocol):
+    """A wallet, here or elsewhere."""
+
+    async def token(self) -> Secret:
+        """The token to sign."""
+        ...
+
+    async def sign(self, token: Secret) -> Secret:
+        """Its signature; called only once a person's approval was spent."""
+        ...
+
+
 @dataclass(frozen=True)
 class Maker:
     """What making a key needs. `sleep` and `now` are injected."""
@@ -56,36 +69,33 @@ class Maker:
         async def post(consent: Consent) -> NewKeyData:
             return await self.client.create_api_key(settings, consent)
 
-        return await self._make(verdict, settings, path, post, self.room_for_one_more)
+        return await self._make(verdict, settings, path, self.room_for_one_more, post)
 
-    async def mint(
-        self, verdict: Verdict, path: str | None, prove: Callable[[], Awaitable[tuple[Secret, Secret]]]
-    ) -> Made:
-        """Like `create`, with a wallet; `prove` gives the token and its signature once a person has approved."""
+    async def mint(self, verdict: Verdict, path: str | None, signer: Signer) -> Made:
+        """Like `create`, for a wallet. The token is fetched before the approval is spent, and signed after."""
         intent = dict(verdict.case.proposal.intent)
         address = str(intent.pop("address"))
         settings = NewKeySettings.model_validate(intent)
+        tokens: list[Secret] = []
+
+        async def look() -> list[Key] | None:
+            tokens.append(await signer.token())
+            return await self._keys_if_readable()
 
         async def post(consent: Consent) -> NewKeyData:
-            try:
-                token, signature = await prove()
-            except VeniceError as error:
-                raise VeniceError(
-                    f"{error.what} The approval is used up; no key was minted.",
-                    next_step=error.next_step,
-                    code=error.code,
-                    status=error.status,
-                ) from None
+            signature = await signer.sign(tokens[0])
             return await self.client.create_web3_api_key(
-                settings, address=address, token=token, signature=signature, consent=consent
+                settings, address=address, token=tokens[0], signature=signature, consent=consent
             )
 
-        async def snapshot() -> list[Key] | None:
-            # Only with an ADMIN key can a lost answer be found out, and only if the wallet is of its account.
-            has_admin = (await self.client.keys.get("ADMIN")).secret is not None
-            return await self.client.list_api_keys() if has_admin else None
+        return await self._make(verdict, settings, path, look, post)
 
-        return await self._make(verdict, settings, path, post, snapshot)
+    async def _keys_if_readable(self) -> list[Key] | None:
+        """What a mint can be compared with afterwards: it needs no ADMIN key, so it may not fail for want of one."""
+        try:
+            return await self.client.list_api_keys()
+        except VeniceError:
+            return None
 
     async def room_for_one_more(self) -> list[Key]:
         """The active keys, if there is room for another.
@@ -124,11 +134,11 @@ class Maker:
         verdict: Verdict,
         settings: NewKeySettings,
         path: str | None,
+        look: Callable[[], Awaitable[list[Key] | None]],
         post: Callable[[Consent], Awaitable[NewKeyData]],
-        snapshot: Callable[[], Awaitable[list[Key] | None]],
     ) -> Made:
         approved = await self.guard.judge(verdict)
-        before = await snapshot()
+        before = await look()
         await self.keep_pace()
         prepared = await anyio.to_thread.run_sync(prepare, path) if path is not None else None
         try:

@@ -1,31 +1,23 @@
-"""No write without an approval: the question, the record of it, and the only place that makes a `Consent`.
+"""No write without an approval: the record of what was asked, and the only place that makes a `Consent`.
 
-A guarded tool's answer comes through a chain of resolvers that works in every protocol era. `find` reads the
-target and freezes what will be shown; `ask` asks; on older connections, where a resolver does not run again
-when the answer arrives, `look_again` compares the target and `ask_again` asks anew if it changed. `redeem`
-compares a last time, spends the recorded approval in one transaction, and only then makes the consent.
+`open_case` freezes what a person will be shown; `judge` says whether the answer approves; `redeem` compares the
+target a last time, spends the recorded approval in one transaction, and only then makes the consent.
 """
 
-import hashlib
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import anyio.to_thread
-from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.resolve import (
     AcceptedElicitation,
     DeclinedElicitation,
-    Elicit,
     ElicitationResult,
-    Resolve,
 )
-from mcp_types.version import is_version_at_least
-from pydantic import BaseModel, Field, StrictBool, create_model
+from pydantic import BaseModel, Field, StrictBool
 
 from venice_mcp.consent import Consent, Intent, canonical
 from venice_mcp.errors import VeniceError
@@ -35,9 +27,6 @@ from venice_mcp.store import Approval, State, Store
 
 Target = Mapping[str, Any]
 """The identity and settings of the key a write is about, never its use or spend."""
-
-_ASKING_IN_RESULTS = "2026-07-28"
-"""From this protocol version on a question travels in a result, and resolvers run again with the answer."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +110,6 @@ class Approved:
 
     case: Case
     how: str | None
-
-
-class HasGuard(Protocol):
-    @property
-    def guard(self) -> "Guard": ...
 
 
 class Guard:
@@ -271,84 +255,3 @@ def _unspendable(state: State) -> VeniceError:
         next_step="Call again to ask anew, if the person wants it.",
         code=f"approval_{state}",
     )
-
-
-# --- the resolver chain ---------------------------------------------------------------------------
-
-
-def can_ask(ctx: Context[Any, Any]) -> bool:
-    """Whether this client can put a form before a person, in the era of this connection."""
-    capabilities = ctx.client_capabilities
-    elicitation = capabilities.elicitation if capabilities is not None else None
-    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
-        return False
-    return asks_in_results(ctx) or ctx.session.can_send_request
-
-
-def asks_in_results(ctx: Context[Any, Any]) -> bool:
-    return ctx.protocol_version is not None and is_version_at_least(ctx.protocol_version, _ASKING_IN_RESULTS)
-
-
-def fingerprint(tool: str, arguments: BaseModel, target_id: str | None = None) -> str:
-    """A digest of a call: the tool, its exact arguments and the key they name."""
-    exact = {"tool": tool, "arguments": arguments.model_dump(mode="json"), "target": target_id}
-    return hashlib.sha256(canonical(exact).encode()).hexdigest()
-
-
-@cache
-def _typed(word: str) -> type[Answer]:
-    field = Field(default="", title=f"Type {word}", description=f"Type {word} to approve", max_length=40)
-    return create_model("TypedWord", __base__=Answer, word=(str, field))
-
-
-def _form(case: Case) -> Elicit[Answer]:
-    word = case.proposal.question.word
-    return Elicit(case.text(), _typed(word) if word else Tick)
-
-
-def _guard(ctx: Context[Any, Any]) -> Guard:
-    return cast("HasGuard", ctx.request_context.lifespan_context).guard
-
-
-def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal]]) -> Resolve:
-    """The resolver chain of a guarded tool: annotate a parameter `Annotated[Verdict, asks_first(propose)]`.
-
-    `propose` gets the tool's validated `args`; it reads the target and must not write.
-    """
-
-    async def find(args: Any, ctx: Context[Any, Any]) -> Case:
-        return await _guard(ctx).open_case(await propose(args, ctx))
-
-    async def ask(ctx: Context[Any, Any], case: Annotated[Case, Resolve(find)]) -> Elicit[Answer] | Standing:
-        if case.approval.state == "granted":
-            return Standing("granted")
-        return _form(case) if can_ask(ctx) else Standing("cannot_ask")
-
-    async def look_again(
-        args: Any,
-        ctx: Context[Any, Any],
-        case: Annotated[Case, Resolve(find)],
-        first: Annotated[ElicitationResult[Answer], Resolve(ask)],
-    ) -> Case:
-        answered = isinstance(first, AcceptedElicitation) and isinstance(cast("object", first.data), Answer)
-        if not answered or asks_in_results(ctx) or case.proposal.target is None:
-            return case
-        return await _guard(ctx).open_case(await propose(args, ctx))
-
-    async def ask_again(
-        case: Annotated[Case, Resolve(find)],
-        later: Annotated[Case, Resolve(look_again)],
-    ) -> Elicit[Answer] | Standing:
-        return Standing("granted") if later.code == case.code else _form(later)
-
-    async def verdict(
-        case: Annotated[Case, Resolve(find)],
-        first: Annotated[ElicitationResult[Answer], Resolve(ask)],
-        later: Annotated[Case, Resolve(look_again)],
-        second: Annotated[ElicitationResult[Answer], Resolve(ask_again)],
-    ) -> Verdict:
-        return Verdict(case, first) if later.code == case.code else Verdict(later, second)
-
-    # The wire names a question after its resolver; these names are for the people who read traces.
-    ask.__qualname__, ask_again.__qualname__ = "approval", "approval_anew"
-    return Resolve(verdict)

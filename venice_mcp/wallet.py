@@ -8,6 +8,9 @@ import base64
 import binascii
 import json
 import re
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -18,6 +21,18 @@ _MAX_TOKEN = 4096
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 SIGNATURE = re.compile(r"0x[0-9a-fA-F]{130}")
 ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+
+
+@contextmanager
+def _recursion_limit_kept() -> Generator[None]:
+    """A library below eth_account raises the process's recursion limit so far that deeply nested JSON would crash
+    the interpreter instead of raising RecursionError (seen 2026-11-23 with py_ecc 8.0.0).
+    """
+    limit = sys.getrecursionlimit()
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def check_token(token: Secret, now: datetime) -> datetime | None:
@@ -52,7 +67,8 @@ def check_token(token: Secret, now: datetime) -> datetime | None:
 
 def address_of(key: Secret) -> str:
     """The checksummed EVM address of a private key."""
-    from eth_account import Account  # slow, and most servers never mint
+    with _recursion_limit_kept():
+        from eth_account import Account  # slow, and most servers never mint
 
     return str(Account.from_key(key.reveal()).address)
 
@@ -60,8 +76,9 @@ def address_of(key: Secret) -> str:
 def sign_token(key: Secret, token: Secret, now: datetime) -> Secret:
     """EIP-191 personal_sign of the raw token text."""
     check_token(token, now)
-    from eth_account import Account
-    from eth_account.messages import encode_defunct
+    with _recursion_limit_kept():
+        from eth_account import Account
+        from eth_account.messages import encode_defunct
 
     signed = Account.sign_message(encode_defunct(text=token.reveal()), private_key=key.reveal())
     return Secret("0x" + bytes(signed.signature).hex())
@@ -69,8 +86,9 @@ def sign_token(key: Secret, token: Secret, now: datetime) -> Secret:
 
 def signed_by(address: str, token: Secret, signature: Secret) -> bool:
     """Whether `signature` over the raw token text is that address's."""
-    from eth_account import Account
-    from eth_account.messages import encode_defunct
+    with _recursion_limit_kept():
+        from eth_account import Account
+        from eth_account.messages import encode_defunct
     from eth_keys.exceptions import BadSignature  # eth_account lets it through
     from eth_utils.exceptions import ValidationError
 

@@ -11,9 +11,10 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from venice_mcp.client.keys import ConfiguredKeys
-from venice_mcp.client.transport import Answer, Transport, refusal
+from venice_mcp.client.refusals import mint_refusal, not_found, refusal
+from venice_mcp.client.transport import Answer, Transport
 from venice_mcp.consent import Consent
-from venice_mcp.errors import AnswerLost, Changed, VeniceError
+from venice_mcp.errors import AnswerLost, VeniceError
 from venice_mcp.models.wire import (
     AnalyticsAnswer,
     BalanceAnswer,
@@ -147,7 +148,7 @@ class VeniceClient:
         }
         answer = await self.transport.write("POST", "/api_keys/generate_web3_key", body=body)
         if answer.status == 400:
-            raise _mint_refusal(answer)
+            raise mint_refusal(answer)
         self._refuse_unless_ok(answer, doing="mint the key", key=None, write=True)
         return self._made(answer)
 
@@ -235,41 +236,7 @@ class VeniceClient:
             ) from None
 
 
-def not_found(key_id: str) -> VeniceError:
-    return VeniceError(
-        f"Venice knows no active key with the id {key_id}.",
-        next_step="Find the id with venice_list_api_keys; revoked and expired keys are not listed.",
-        code="not_found",
-    )
-
-
 def _where(error: ValidationError) -> str:
     """The first place that did not fit; never the value that stood there."""
     first: Any = error.errors(include_input=False, include_url=False, include_context=False)[0]
     return ".".join(str(part) for part in first["loc"]) or "body"
-
-
-_MINT_REFUSALS = {
-    "Invalid wallet address": "Give the wallet's EVM address: 0x and 40 hexadecimal digits.",
-    "JWT has expired": "Tokens last 15 minutes: get a new one with venice_get_web3_token, sign it and send it.",
-    "JWT signature is invalid": "Get a new token with venice_get_web3_token and sign exactly that.",
-    "JWT claims are invalid": "Send the token exactly as venice_get_web3_token returned it.",
-    "JWT is malformed": "Send the token exactly as venice_get_web3_token returned it.",
-    "Wallet signature does not match": "Sign the raw token text (EIP-191 personal_sign) with that address's key.",
-    "Could not verify wallet signature": "This is temporary: wait a minute and call again.",
-    "Wallet has no staked VVV on Base": "Stop here: the wallet must stake VVV on Base before it can mint a key.",
-}
-
-
-def _mint_refusal(answer: Answer) -> VeniceError:
-    plain_refusal = refusal(answer, doing="mint the key", used="", write=True)
-    for words, step in _MINT_REFUSALS.items():
-        if words in plain_refusal.what:
-            return VeniceError(
-                f"Venice refused to mint the key: {words}.",
-                next_step=step,
-                code="mint_refused",
-                changed=Changed.NOTHING,
-                status=answer.status,
-            )
-    return plain_refusal

@@ -4,18 +4,18 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import anyio
+from pydantic_core import from_json
 
 from venice_mcp.client.pace import MAX_WAIT_S, FailureBudget, backoff, wait_asked_for
-from venice_mcp.errors import AnswerLost, Changed, VeniceError
+from venice_mcp.errors import AnswerLost, VeniceError
 from venice_mcp.secrets import Secret
 from venice_mcp.settings import LIVE_HOST, Settings
-from venice_mcp.text import plain, quoted, span
 
 if TYPE_CHECKING:
     import httpx
@@ -286,81 +286,7 @@ async def _bounded(response: "httpx.Response") -> bytes | None:
 
 def _decoded(raw: bytes) -> tuple[Any, bool]:
     try:
-        return json.loads(raw), True
-    except (ValueError, RecursionError):
+        # Not json.loads: this parser bounds the depth by itself.
+        return from_json(raw), True
+    except ValueError:
         return None, False
-
-
-# --- what Venice's refusals mean ------------------------------------------------------------------
-
-
-def upstream_text(body: Any) -> str:
-    """Venice's own words out of any of its error shapes, made harmless and short."""
-    if not isinstance(body, dict):
-        return ""
-    members = cast("dict[str, Any]", body)
-    error, details = members.get("error"), members.get("details")
-    if isinstance(error, dict):
-        error = cast("dict[str, Any]", error).get("message")
-    text = error if isinstance(error, str) else ""
-    if isinstance(details, dict):
-        fields = [name for name in cast("dict[str, Any]", details) if name != "_errors"]
-        if fields:
-            text = f"{text} ({', '.join(fields)})"
-    return plain(text, 200)
-
-
-def refusal(answer: Answer, *, doing: str, used: str, write: bool) -> VeniceError:
-    """What a complete answer other than 2xx means. `used` names the key that was sent, or is empty."""
-    said = upstream_text(answer.body)
-    words = f"; it said {quoted(said, 200)}" if said else ""
-    status = answer.status
-    what = f"Venice refused to {doing} with {status}{words}."
-    lowered = said.lower()
-    if status == 401 and "admin" in lowered:
-        return VeniceError(
-            f"Venice says that {doing} needs an ADMIN key, and the {used or 'absent'} key is not one{words}.",
-            next_step="Configure VENICE_ADMIN_KEY with an ADMIN key (venice_status says what is configured).",
-            code="wrong_key_type",
-            status=status,
-        )
-    if status == 401:
-        return VeniceError(
-            f"Venice did not accept the {used} key{words}." if used else what,
-            next_step="It may be revoked, expired or mistyped: replace it and restart, or see venice_status.",
-            code="unauthenticated",
-            status=status,
-        )
-    if status == 403:
-        return VeniceError(
-            what,
-            next_step="The key may not do this, or this address is not in its list: see venice_status.",
-            code="forbidden",
-            status=status,
-        )
-    if status == 429:
-        asked = wait_asked_for(answer.headers, datetime.now(UTC))
-        pause = (
-            f"Wait {_pause(asked)} before calling again." if asked is not None else "Wait a minute, then call again."
-        )
-        return VeniceError(what, next_step=pause, code="rate_limited", status=status)
-    if not answer.is_json:
-        return VeniceError(
-            f"Venice answered {status} with something that is not JSON, perhaps from a proxy in between.",
-            next_step="Check the network (proxy, captive portal), then call again.",
-            code="not_json",
-            status=status,
-            changed=Changed.UNKNOWN if write and answer.ok else Changed.NOTHING,
-        )
-    if status >= 500:
-        return VeniceError(
-            what,
-            next_step="This is on Venice's side; call again in a minute.",
-            code="upstream",
-            status=status,
-        )
-    return VeniceError(what, next_step="Correct what it names and call again.", code="refused", status=status)
-
-
-def _pause(seconds: float) -> str:
-    return span(timedelta(seconds=int(seconds) + 1))

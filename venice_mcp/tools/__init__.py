@@ -10,11 +10,11 @@ from venice_mcp.tools.build import ToolSpec
 from venice_mcp.tools.keys import (
     venice_create_api_key,
     venice_get_api_key,
-    venice_list_api_keys,
     venice_revoke_api_key,
     venice_update_api_key,
 )
 from venice_mcp.tools.limits import venice_get_rate_limit_log, venice_get_rate_limits
+from venice_mcp.tools.listing import venice_list_api_keys
 from venice_mcp.tools.status import venice_status
 from venice_mcp.tools.web3 import venice_create_web3_api_key, venice_get_web3_token
 

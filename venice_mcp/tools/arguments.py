@@ -5,122 +5,28 @@ A field left out (or null, which many models send for it) means "leave alone"; c
 value: a pasted secret must not come back.
 """
 
-import ipaddress
-import unicodedata
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from venice_mcp.errors import ArgumentError
 from venice_mcp.secrets import looks_like_secret
-from venice_mcp.text import parse_time, to_wire
-
-MAX_CAP = 9_999_999_999
-MAX_TEXT = 2_000
-
-
-def _problem(text: str) -> PydanticCustomError:
-    # Only these messages reach the model; pydantic's own would quote the value.
-    return PydanticCustomError("argument", "{text}", {"text": text})
-
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise _problem("must be a number")
-    return value
-
-
-def _clean_text(value: str) -> str:
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in value):
-        raise _problem("must not hold control, bidirectional or invisible characters")
-    return value
-
-
-def _description(value: str) -> str:
-    value = _clean_text(value).strip()
-    if not value:
-        raise _problem("must not be blank; say what the key is for")
-    # Venice does not say whether 64 counts code points or UTF-16 units, so both must fit.
-    if len(value.encode("utf-16-le")) // 2 > 64:
-        raise _problem("must be at most 64 characters")
-    return value
-
-
-def _uuid(value: str) -> str:
-    import uuid
-
-    try:
-        return str(uuid.UUID(value)) if len(value) == 36 else _not_uuid()
-    except ValueError:
-        return _not_uuid()
-
-
-def _not_uuid() -> str:
-    raise _problem("must be a key id as venice_list_api_keys shows it (a UUID), never the key itself")
-
-
-def _range(value: str) -> str:
-    try:
-        return (
-            str(ipaddress.ip_network(value.strip(), strict=False))
-            if "/" in value
-            else str(ipaddress.ip_address(value.strip()))
-        )
-    except ValueError:
-        raise _problem("every entry must be an IP address or a CIDR range such as 203.0.113.0/24") from None
-
-
-KeyId = Annotated[
-    str,
-    Field(
-        description="Key id (UUID) from venice_list_api_keys",
-        examples=["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
-    ),
-    AfterValidator(_uuid),
-]
-Last6 = Annotated[
-    str,
-    Field(
-        min_length=6,
-        max_length=6,
-        pattern=r"^[A-Za-z0-9_-]{6}$",
-        description="Instead of key_id: last six characters of the key",
-    ),
-]
-Description = Annotated[
-    str,
-    Field(description="What the key is for, e.g. 'staging backend'; max 64 characters"),
-    AfterValidator(_description),
-]
-KeyType = Literal["INFERENCE", "ADMIN"]
-Cap = Annotated[float, Field(ge=0, le=MAX_CAP, allow_inf_nan=False), BeforeValidator(_no_bool)]
-Period = Annotated[
-    Literal["EPOCH", "MONTH", "LIFETIME"],
-    Field(description="Cap window: EPOCH = UTC day, MONTH = UTC calendar month"),
-]
-Privacy = Annotated[
-    Literal["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
-    Field(description="Models the key may use; PRIVATE_ONLY is narrowest"),
-]
-Allowlist = Annotated[
-    list[Annotated[str, AfterValidator(_range)]],
-    Field(
-        min_length=1,
-        max_length=100,
-        description="Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
-    ),
-]
-ExpiresAt = Annotated[
-    str,
-    Field(max_length=40, description="Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days"),
-]
-ExpiresInDays = Annotated[
-    float, Field(gt=0, le=36500, allow_inf_nan=False, description="Days from now"), BeforeValidator(_no_bool)
-]
+from venice_mcp.tools.fields import (
+    MAX_TEXT,
+    Allowlist,
+    Cap,
+    Description,
+    ExpiresAt,
+    ExpiresInDays,
+    KeyId,
+    KeyType,
+    Last6,
+    Period,
+    Privacy,
+    clean_text,
+    problem_at,
+)
 
 
 class Limit(BaseModel):
@@ -139,7 +45,7 @@ class FileSink(BaseModel):
     path: Annotated[
         str,
         Field(min_length=1, max_length=1024, description="Absolute or ~/ path of a new file"),
-        AfterValidator(_clean_text),
+        AfterValidator(clean_text),
     ]
 
 
@@ -163,18 +69,14 @@ class Arguments(ArgModelBase):
                     continue
                 texts = list(_strings(value))
                 if any(len(text) > MAX_TEXT for text in texts):
-                    raise _problem_at(name, f"is longer than {MAX_TEXT} characters")
+                    raise problem_at(name, f"is longer than {MAX_TEXT} characters")
                 if any(looks_like_secret(text) for text in texts):
-                    raise _problem_at(
+                    raise problem_at(
                         name,
                         "holds what looks like a secret. It was not sent anywhere, but it stands in this"
                         " conversation now: revoke that key",
                     )
         return cast("Any", values)
-
-
-def _problem_at(name: str, text: str) -> PydanticCustomError:
-    return PydanticCustomError("argument", "{text}", {"text": text, "argument": name})
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -202,14 +104,16 @@ class OneKey(Arguments):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.key_id is None) == (self.last6_chars is None):
-            raise _problem_at("key_id", "give either key_id or last6_chars")
+            raise problem_at("key_id", "give either key_id or last6_chars")
         return self
 
 
 class ListApiKeys(Arguments):
     api_key_type: KeyType | None = None
     text: Annotated[str, Field(max_length=64, description="Part of the description, any case")] | None = None
-    last6_chars: Annotated[str, Field(max_length=6, pattern=r"^[A-Za-z0-9_-]*$")] | None = None
+    last6_chars: (
+        Annotated[str, Field(max_length=6, pattern=r"^[A-Za-z0-9_-]*$", description="How the key ends")] | None
+    ) = None
     unused_for_days: Annotated[float, Field(ge=0, description="Not used for N days, or never")] | None = None
     expiring_within_days: Annotated[float, Field(gt=0)] | None = None
     without_cap: Annotated[bool, Field(description="true: only keys with neither a USD nor a DIEM cap")] = False
@@ -224,8 +128,14 @@ class ListApiKeys(Arguments):
 class KeySettingsArguments(Arguments):
     """Settings that create and mint share."""
 
+    description: Description
     api_key_type: KeyType = "INFERENCE"
-    consumption_limit: Limit | None = None
+    consumption_limit: (
+        Annotated[
+            Limit, Field(description="Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap")
+        ]
+        | None
+    ) = None
     limit_period: Period | None = None
     model_privacy: Privacy | None = None
     expires_in_days: ExpiresInDays | None = None
@@ -250,17 +160,19 @@ class KeySettingsArguments(Arguments):
     @model_validator(mode="after")
     def _period_needs_cap(self) -> Self:
         if self.limit_period and self.usd_cap is None and self.diem_cap is None:
-            raise _problem_at("limit_period", "has no meaning without a cap; give consumption_limit too")
+            raise problem_at("limit_period", "has no meaning without a cap; give consumption_limit too")
         return self
 
 
 class CreateApiKey(KeySettingsArguments):
-    description: Description
+    pass
 
 
 class UpdateApiKey(OneKey):
     description: Description | None = None
-    consumption_limit: Limit | None = None
+    consumption_limit: (
+        Annotated[Limit, Field(description="New caps, e.g. {'usd': 5}; 0 blocks, one left out stays")] | None
+    ) = None
     limit_period: Period | None = None
     model_privacy: Privacy | None = None
     expires_in_days: ExpiresInDays | None = None
@@ -279,7 +191,7 @@ class UpdateApiKey(OneKey):
     def _null_cap_is_no_answer(cls, values: Any) -> Any:
         limit = cast("dict[str, Any]", values).get("consumption_limit") if isinstance(values, dict) else None
         if isinstance(limit, dict) and None in cast("dict[str, Any]", limit).values():
-            raise _problem_at(
+            raise problem_at(
                 "consumption_limit",
                 "null is ambiguous: to remove a cap name it in clear, to keep it leave it out",
             )
@@ -297,9 +209,9 @@ class UpdateApiKey(OneKey):
         }
         both = [name for name in given if given[name] and name in cleared]
         if both:
-            raise _problem_at("clear", f"{', '.join(both)} is both set and cleared")
+            raise problem_at("clear", f"{', '.join(both)} is both set and cleared")
         if not (cleared or any(given.values()) or self.description or self.limit_period or self.model_privacy):
-            raise _problem_at("description", "nothing to change: give at least one new setting")
+            raise problem_at("description", "nothing to change: give at least one new setting")
         return self
 
 
@@ -331,7 +243,7 @@ class CreateWeb3ApiKey(KeySettingsArguments):
         parts = {"address": self.address, "signature": self.signature, "token": self.token}
         missing = [name for name, value in parts.items() if value is None]
         if missing and len(missing) < len(parts):
-            raise _problem_at(
+            raise problem_at(
                 missing[0],
                 "address, signature and token go together; leave all out to use the configured wallet",
             )
@@ -364,7 +276,7 @@ class GetBillingUsage(Arguments):
             and self.model_fields_set - {"cursor", "page_size"}
             and (self.start or self.end or self.currency)
         ):
-            raise _problem_at("cursor", "goes alone: the first page's filters ride inside it")
+            raise problem_at("cursor", "goes alone: the first page's filters ride inside it")
         return self
 
 
@@ -376,49 +288,7 @@ class GetUsageAnalytics(Arguments):
     @model_validator(mode="after")
     def _pair(self) -> Self:
         if (self.start_date is None) != (self.end_date is None):
-            raise _problem_at("start_date", "start_date and end_date go together")
+            raise problem_at("start_date", "start_date and end_date go together")
         if self.start_date and self.lookback_days is not None:
-            raise _problem_at("lookback_days", "give either lookback_days or the two dates")
+            raise problem_at("lookback_days", "give either lookback_days or the two dates")
         return self
-
-
-# --- times ----------------------------------------------------------------------------------------
-
-
-def expiry(args: KeySettingsArguments | UpdateApiKey, now: datetime) -> str | None:
-    """The absolute expiry in Venice's form, or None when none was given.
-
-    A date alone means the end of that day in UTC, so that a key lives through the day a person named.
-
-    Raises:
-        ArgumentError: both forms were given, it is not a time, or it has passed.
-    """
-    if args.expires_at is not None and args.expires_in_days is not None:
-        raise ArgumentError("expires_at", "was given together with expires_in_days.", "Give only one of them.")
-    if args.expires_in_days is not None:
-        moment = now + timedelta(days=args.expires_in_days)
-    elif args.expires_at is not None:
-        moment = instant(args.expires_at, "expires_at", end_of_day=True)
-    else:
-        return None
-    if moment <= now:
-        raise ArgumentError(
-            "expires_at",
-            f"lies in the past; it is now {now:%Y-%m-%d %H:%M} UTC.",
-            "Give a later time, or expires_in_days.",
-        )
-    return to_wire(moment)
-
-
-def instant(value: str, argument: str, *, end_of_day: bool = False) -> datetime:
-    """A date or ISO time with any offset, in UTC; without an offset it is taken as UTC."""
-    moment = parse_time(value)
-    if moment is None:
-        raise ArgumentError(
-            argument,
-            "is not a date or an ISO 8601 time.",
-            "Write it like 2027-01-31 or 2027-01-31T18:00:00+01:00.",
-        )
-    if end_of_day and len(value.strip()) == len("2027-01-31"):
-        moment = moment.replace(hour=23, minute=59, second=59, tzinfo=UTC)
-    return moment

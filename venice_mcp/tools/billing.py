@@ -11,8 +11,9 @@ from venice_mcp.errors import ArgumentError
 from venice_mcp.models.results import Balance, BillingUsage, DateRow, SpendRow, UsageAnalytics, UsageRow
 from venice_mcp.models.wire import UsageEntry
 from venice_mcp.text import amount, cell, plain, plural, table, to_wire
-from venice_mcp.tools.arguments import GetBillingUsage, GetUsageAnalytics, NoArguments, instant
+from venice_mcp.tools.arguments import GetBillingUsage, GetUsageAnalytics, NoArguments
 from venice_mcp.tools.build import answer
+from venice_mcp.tools.times import instant
 
 _TOP = 15
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,512}")

@@ -1,6 +1,5 @@
 """From a typed function to a tool: closed arguments, our own error texts, a lean schema, a readable result."""
 
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
+from pydantic_core import core_schema, from_json
 
 from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.results import Result
@@ -63,17 +62,25 @@ class _Lean(GenerateJsonSchema):
 
 
 def input_schema(arguments: type[Arguments]) -> dict[str, Any]:
-    """The lean JSON schema of a tool's arguments."""
+    """The lean JSON schema of a tool's arguments, in one piece: some clients do not follow references."""
     schema = arguments.model_json_schema(schema_generator=_Lean)
-    _drop(schema, ("title", "description"))
-    for definition in schema.get("$defs", {}).values():
-        _drop(definition, ("title", "description"))
-    return schema
+    definitions = schema.pop("$defs", {})
+    for member in ("title", "description"):
+        for part in (schema, *definitions.values()):
+            part.pop(member, None)
+    return cast("dict[str, Any]", _inlined(schema, definitions))
 
 
-def _drop(schema: dict[str, Any], names: tuple[str, ...]) -> None:
-    for name in names:
-        schema.pop(name, None)
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(part, list):
+        return [_inlined(item, definitions) for item in cast("list[Any]", part)]
+    if not isinstance(part, dict):
+        return part
+    members = dict(cast("dict[str, Any]", part))
+    reference = members.pop("$ref", None)
+    if reference is not None:
+        members = {**definitions[reference.rpartition("/")[2]], **members}
+    return {name: _inlined(item, definitions) for name, item in members.items()}
 
 
 class _ClosedArguments(FuncMetadata):
@@ -92,8 +99,8 @@ def _unpacked(arguments: dict[str, Any]) -> dict[str, Any]:
     unpacked: dict[str, Any] = {}
     for name, value in arguments.items():
         if isinstance(value, str) and value[:1] in ("{", "["):
-            with suppress(ValueError, RecursionError):
-                value = json.loads(value)
+            with suppress(ValueError):
+                value = from_json(value)
         if value is not None:
             unpacked[name] = value
     return unpacked

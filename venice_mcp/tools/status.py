@@ -7,7 +7,8 @@ from mcp_types import CallToolResult
 
 from venice_mcp import __version__, wallet
 from venice_mcp.app import App, Ctx, app_of
-from venice_mcp.guard import approve_command, can_ask
+from venice_mcp.asking import can_ask
+from venice_mcp.guard import approve_command
 from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
 from venice_mcp.settings import Credential
 from venice_mcp.store import Approval, StoreError

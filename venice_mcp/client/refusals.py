@@ -1,0 +1,115 @@
+"""What Venice's refusals mean, told from their status and from any of the error shapes it uses."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from venice_mcp.client.pace import wait_asked_for
+from venice_mcp.client.transport import Answer
+from venice_mcp.errors import Changed, VeniceError
+from venice_mcp.text import plain, quoted, span
+
+
+def upstream_text(body: Any) -> str:
+    """Venice's own words out of any of its error shapes, made harmless and short."""
+    if not isinstance(body, dict):
+        return ""
+    members = cast("dict[str, Any]", body)
+    error, details = members.get("error"), members.get("details")
+    if isinstance(error, dict):
+        error = cast("dict[str, Any]", error).get("message")
+    text = error if isinstance(error, str) else ""
+    if isinstance(details, dict):
+        fields = [name for name in cast("dict[str, Any]", details) if name != "_errors"]
+        if fields:
+            text = f"{text} ({', '.join(fields)})"
+    return plain(text, 200)
+
+
+def refusal(answer: Answer, *, doing: str, used: str, write: bool) -> VeniceError:
+    """What a complete answer other than 2xx means. `used` names the key that was sent, or is empty."""
+    said = upstream_text(answer.body)
+    words = f"; it said {quoted(said, 200)}" if said else ""
+    status = answer.status
+    what = f"Venice refused to {doing} with {status}{words}."
+    lowered = said.lower()
+    if status == 401 and "admin" in lowered:
+        return VeniceError(
+            f"Venice says that {doing} needs an ADMIN key, and the {used or 'absent'} key is not one{words}.",
+            next_step="Configure VENICE_ADMIN_KEY with an ADMIN key (venice_status says what is configured).",
+            code="wrong_key_type",
+            status=status,
+        )
+    if status == 401:
+        return VeniceError(
+            f"Venice did not accept the {used} key{words}." if used else what,
+            next_step="It may be revoked, expired or mistyped: replace it and restart, or see venice_status.",
+            code="unauthenticated",
+            status=status,
+        )
+    if status == 403:
+        return VeniceError(
+            what,
+            next_step="The key may not do this, or this address is not in its list: see venice_status.",
+            code="forbidden",
+            status=status,
+        )
+    if status == 429:
+        asked = wait_asked_for(answer.headers, datetime.now(UTC))
+        pause = (
+            f"Wait {_pause(asked)} before calling again." if asked is not None else "Wait a minute, then call again."
+        )
+        return VeniceError(what, next_step=pause, code="rate_limited", status=status)
+    if not answer.is_json:
+        return VeniceError(
+            f"Venice answered {status} with something that is not JSON, perhaps from a proxy in between.",
+            next_step="Check the network (proxy, captive portal), then call again.",
+            code="not_json",
+            status=status,
+            changed=Changed.UNKNOWN if write and answer.ok else Changed.NOTHING,
+        )
+    if status >= 500:
+        return VeniceError(
+            what,
+            next_step="This is on Venice's side; call again in a minute.",
+            code="upstream",
+            status=status,
+        )
+    return VeniceError(what, next_step="Correct what it names and call again.", code="refused", status=status)
+
+
+def _pause(seconds: float) -> str:
+    return span(timedelta(seconds=int(seconds) + 1))
+
+
+def not_found(key_id: str) -> VeniceError:
+    return VeniceError(
+        f"Venice knows no active key with the id {key_id}.",
+        next_step="Find the id with venice_list_api_keys; revoked and expired keys are not listed.",
+        code="not_found",
+    )
+
+
+_MINT_REFUSALS = {
+    "Invalid wallet address": "Give the wallet's EVM address: 0x and 40 hexadecimal digits.",
+    "JWT has expired": "Tokens last 15 minutes: get a new one with venice_get_web3_token, sign it and send it.",
+    "JWT signature is invalid": "Get a new token with venice_get_web3_token and sign exactly that.",
+    "JWT claims are invalid": "Send the token exactly as venice_get_web3_token returned it.",
+    "JWT is malformed": "Send the token exactly as venice_get_web3_token returned it.",
+    "Wallet signature does not match": "Sign the raw token text (EIP-191 personal_sign) with that address's key.",
+    "Could not verify wallet signature": "This is temporary: wait a minute and call again.",
+    "Wallet has no staked VVV on Base": "Stop here: the wallet must stake VVV on Base before it can mint a key.",
+}
+
+
+def mint_refusal(answer: Answer) -> VeniceError:
+    plain_refusal = refusal(answer, doing="mint the key", used="", write=True)
+    for words, step in _MINT_REFUSALS.items():
+        if words in plain_refusal.what:
+            return VeniceError(
+                f"Venice refused to mint the key: {words}.",
+                next_step=step,
+                code="mint_refused",
+                changed=Changed.NOTHING,
+                status=answer.status,
+            )
+    return plain_refusal

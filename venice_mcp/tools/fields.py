@@ -1,0 +1,114 @@
+"""Argument types that tools share: bounds, checks and the words a model reads about them."""
+
+import ipaddress
+import unicodedata
+import uuid
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+MAX_CAP = 9_999_999_999
+MAX_TEXT = 2_000
+
+
+def problem(text: str) -> PydanticCustomError:
+    # Only these messages reach the model; pydantic's own would quote the value.
+    return PydanticCustomError("argument", "{text}", {"text": text})
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise problem("must be a number")
+    return value
+
+
+def clean_text(value: str) -> str:
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") for char in value):
+        raise problem("must not hold control, bidirectional or invisible characters")
+    return value
+
+
+def _description(value: str) -> str:
+    value = clean_text(value).strip()
+    if not value:
+        raise problem("must not be blank; say what the key is for")
+    # Venice does not say whether 64 counts code points or UTF-16 units, so both must fit.
+    if len(value.encode("utf-16-le")) // 2 > 64:
+        raise problem("must be at most 64 characters")
+    return value
+
+
+def _uuid(value: str) -> str:
+    try:
+        return str(uuid.UUID(value)) if len(value) == 36 else _not_uuid()
+    except ValueError:
+        return _not_uuid()
+
+
+def _not_uuid() -> str:
+    raise problem("must be a key id as venice_list_api_keys shows it (a UUID), never the key itself")
+
+
+def _range(value: str) -> str:
+    try:
+        return (
+            str(ipaddress.ip_network(value.strip(), strict=False))
+            if "/" in value
+            else str(ipaddress.ip_address(value.strip()))
+        )
+    except ValueError:
+        raise problem("every entry must be an IP address or a CIDR range such as 203.0.113.0/24") from None
+
+
+KeyId = Annotated[
+    str,
+    Field(
+        description="Key id (UUID) from venice_list_api_keys",
+        examples=["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+    ),
+    AfterValidator(_uuid),
+]
+Last6 = Annotated[
+    str,
+    Field(
+        min_length=6,
+        max_length=6,
+        pattern=r"^[A-Za-z0-9_-]{6}$",
+        description="Instead of key_id: last six characters of the key",
+    ),
+]
+Description = Annotated[
+    str,
+    Field(description="What the key is for, e.g. 'staging backend'; max 64 characters"),
+    AfterValidator(_description),
+]
+KeyType = Literal["INFERENCE", "ADMIN"]
+Cap = Annotated[float, Field(ge=0, le=MAX_CAP, allow_inf_nan=False), BeforeValidator(_no_bool)]
+Period = Annotated[
+    Literal["EPOCH", "MONTH", "LIFETIME"],
+    Field(description="Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month"),
+]
+Privacy = Annotated[
+    Literal["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
+    Field(description="Models the key may use; PRIVATE_ONLY is narrowest"),
+]
+Allowlist = Annotated[
+    list[Annotated[str, AfterValidator(_range)]],
+    Field(
+        min_length=1,
+        max_length=100,
+        description="Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+    ),
+]
+ExpiresAt = Annotated[
+    str,
+    Field(max_length=40, description="Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days"),
+]
+ExpiresInDays = Annotated[
+    float, Field(gt=0, le=36500, allow_inf_nan=False, description="Days from now"), BeforeValidator(_no_bool)
+]
+
+
+def problem_at(name: str, text: str) -> PydanticCustomError:
+    return PydanticCustomError("argument", "{text}", {"text": text, "argument": name})

@@ -1,0 +1,46 @@
+"""Times in arguments: dates, ISO times with any offset, and days from now."""
+
+from datetime import UTC, datetime, timedelta
+
+from venice_mcp.errors import ArgumentError
+from venice_mcp.text import parse_time, to_wire
+from venice_mcp.tools.arguments import KeySettingsArguments, UpdateApiKey
+
+
+def expiry(args: KeySettingsArguments | UpdateApiKey, now: datetime) -> str | None:
+    """The absolute expiry in Venice's form, or None when none was given.
+
+    A date alone means the end of that day in UTC, so that a key lives through the day a person named.
+
+    Raises:
+        ArgumentError: both forms were given, it is not a time, or it has passed.
+    """
+    if args.expires_at is not None and args.expires_in_days is not None:
+        raise ArgumentError("expires_at", "was given together with expires_in_days.", "Give only one of them.")
+    if args.expires_in_days is not None:
+        moment = now + timedelta(days=args.expires_in_days)
+    elif args.expires_at is not None:
+        moment = instant(args.expires_at, "expires_at", end_of_day=True)
+    else:
+        return None
+    if moment <= now:
+        raise ArgumentError(
+            "expires_at",
+            f"lies in the past; it is now {now:%Y-%m-%d %H:%M} UTC.",
+            "Give a later time, or expires_in_days.",
+        )
+    return to_wire(moment)
+
+
+def instant(value: str, argument: str, *, end_of_day: bool = False) -> datetime:
+    """A date or ISO time with any offset, in UTC; without an offset it is taken as UTC."""
+    moment = parse_time(value)
+    if moment is None:
+        raise ArgumentError(
+            argument,
+            "is not a date or an ISO 8601 time.",
+            "Write it like 2027-01-31 or 2027-01-31T18:00:00+01:00.",
+        )
+    if end_of_day and len(value.strip()) == len("2027-01-31"):
+        moment = moment.replace(hour=23, minute=59, second=59, tzinfo=UTC)
+    return moment

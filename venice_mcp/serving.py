@@ -36,18 +36,24 @@ async def run_stdio(app: App) -> None:
     server = build_server(app)
 
     async def leave() -> None:
+        serving.cancel()
+        with anyio.move_on_after(SHUTDOWN_S):
+            await app.critical.wait_idle()
         # A thread blocked on stdin cannot be cancelled, so once the writes are done the process just ends.
         sys.stderr.flush()
         os._exit(0)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_on_signal, app, leave)
-        await server.run_stdio_async()
+        tasks.start_soon(_on_signal, leave)
+        with anyio.CancelScope() as serving:
+            await server.run_stdio_async()
+        if serving.cancel_called:
+            await anyio.sleep_forever()
         tasks.cancel_scope.cancel()
     await app.client.transport.close()
 
 
-async def _on_signal(app: App, then: Callable[[], Awaitable[None]]) -> None:
+async def _on_signal(then: Callable[[], Awaitable[None]]) -> None:
     wanted = [signal.SIGINT, signal.SIGTERM]
     try:
         receiver = anyio.open_signal_receiver(*wanted)
@@ -55,8 +61,6 @@ async def _on_signal(app: App, then: Callable[[], Awaitable[None]]) -> None:
         return
     with receiver as received:
         async for _ in received:
-            with anyio.move_on_after(SHUTDOWN_S):
-                await app.critical.wait_idle()
             await then()
             return
 
@@ -100,7 +104,7 @@ async def run_http(app: App, *, host: str, port: int, token_file: Path | None) -
         http.should_exit = True
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_on_signal, app, leave)
+        tasks.start_soon(_on_signal, leave)
         shown = f"[{host}]" if ":" in host else host
         tasks.start_soon(_announce, http, f"Listening on http://{shown}:{port}{MCP_PATH}", token is not None)
         await http.serve(sockets=[listener])

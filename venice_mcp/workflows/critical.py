@@ -25,7 +25,7 @@ class Critical:
                 self._idle.set()
 
     async def wait_idle(self) -> None:
-        """Return when no section is running."""
-        if self._running:
+        """Return when no section is running, nor one that followed on it."""
+        while self._running:
             self._idle = anyio.Event()
             await self._idle.wait()

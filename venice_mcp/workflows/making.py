@@ -1,5 +1,7 @@
 """Making a key: checked before, made once, its secret delivered or the key revoked again, lost answers found out."""
 
+import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +23,7 @@ from venice_mcp.workflows.critical import Critical
 MAKING_TOOLS = ("venice_create_api_key", "venice_create_web3_api_key")
 _MINUTE = timedelta(seconds=60)
 MAX_PACE_WAIT_S = 25.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,12 @@ class Maker:
                     new = await post(consent)
                 except AnswerLost as lost:
                     raise await self._account_for(lost, settings, before) from None
-                return await self._deliver(new, consent, prepared)
+                made = await self._deliver(new, consent, prepared)
+                undo = self.guard.undo(consent, new.id)
+            if made.secret is not None and cancelled():
+                with self.critical.section():
+                    await self._nobody_waits(new, undo)
+            return made
         finally:
             if prepared is not None:
                 prepared.discard()
@@ -184,6 +192,16 @@ class Maker:
             changed=Changed.NOTHING,
             code="undone",
         )
+
+    async def _nobody_waits(self, new: NewKeyData, undo: Consent) -> None:
+        """Revoke a key whose secret was to be displayed to a caller that is gone: it would be lost and alive."""
+        name = f"{plain(new.id, 40)} (...{new.api_key.last6})"
+        try:
+            await self.client.delete_api_key(new.id, undo)
+        except VeniceError as error:
+            _log.warning("The call was cancelled after key %s was made; revoke it: %s", name, error.what)
+        else:
+            _log.warning("The call was cancelled after key %s was made; it was revoked again.", name)
 
     async def _account_for(self, lost: AnswerLost, settings: NewKeySettings, before: list[Key] | None) -> VeniceError:
         """What became of a create whose answer was lost, found out by comparing the list before and after."""
@@ -222,6 +240,11 @@ class Maker:
             changed=Changed.SOMETHING,
             code="secret_lost",
         )
+
+
+def cancelled() -> bool:
+    """Whether the call around us was cancelled while a critical section kept it running."""
+    return anyio.current_effective_deadline() == -math.inf
 
 
 def prepare(path: str) -> PreparedFile:

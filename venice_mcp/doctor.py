@@ -60,6 +60,7 @@ async def examine(app: App) -> list[Check]:
             app.settings.blocked or "",
         ),
     ]
+    checks.append(await _reachable(app))
     checks += [await _key(app, kind) for kind in VARIABLES]
     checks += [_clock(app), await _record(app), _environment()]
     # What is wrong with one key is told with that key.
@@ -71,6 +72,16 @@ async def examine(app: App) -> list[Check]:
     ]
     await app.client.transport.close()
     return checks
+
+
+async def _reachable(app: App) -> Check:
+    """A read that needs no key, so that a wrong key is not taken for a broken network."""
+    try:
+        answer = await app.client.transport.read("/models", query={"type": "asr"})
+    except VeniceError as error:
+        return Check("network", "problem", error.what, "Check the network, the firewall and the clock.")
+    state = "ok" if answer.ok and answer.is_json else "problem"
+    return Check("network", state, f"answered {answer.status}", "" if state == "ok" else "Try again in a minute.")
 
 
 async def _key(app: App, kind: KeyKind) -> Check:

@@ -19,7 +19,8 @@ _PUBLIC: Final = re.compile(
 _LONG_RUN: Final = re.compile(rf"{_WORD}{{32,}}")
 # The parts of "Production-GitHubActions-Web2-EU-2026-01-31T1200": names and numbers, not noise.
 _PLAIN_PART: Final = re.compile(
-    r"[A-Z]{0,12}(?:[a-z]{2,16}(?:[A-Z]{1,3}[a-z]{2,16}){0,3}|[a-z]?)[0-9]{0,8}|[0-9]{1,10}[A-Za-z]{0,2}|[0-9]{2,8}T[0-9]{2,6}Z?"
+    r"[A-Z]{0,12}(?:[a-z]{2,16}(?:[A-Z]{1,3}[a-z]{2,16}){0,3}|[a-z]?)[0-9]{0,8}"
+    r"|[0-9]{1,10}[A-Za-z]{0,2}|[0-9]{2,8}T[0-9]{2,6}Z?"
 )
 
 

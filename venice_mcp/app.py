@@ -36,7 +36,7 @@ class App:
 
     @property
     def maker(self) -> Maker:
-        return Maker(self.client, self.guard, self.store, self.critical, self.settings.account, self.now, self.sleep)
+        return Maker(self.client, self.guard, self.store, self.critical, self.now, self.sleep)
 
     @property
     def changer(self) -> Changer:

@@ -13,6 +13,7 @@ from venice_mcp.store import Approval, Store
 from venice_mcp.text import away, plain
 
 _USER_ERROR = 2
+_NO_CUT = 10_000  # what is approved must be seen whole
 
 
 def approve(code: str | None, state_dir: Path) -> int:
@@ -47,9 +48,9 @@ def _list(waiting: list[Approval], now: datetime) -> int:
 
 def _decide(store: Store, approval: Approval) -> int:
     question = question_of(approval.data)
-    sys.stdout.write("An agent asks, through venice-mcp:\n\n")
+    sys.stdout.write(f"An agent asks, through venice-mcp ({plain(approval.account, 80)}):\n\n")
     for line in question.text(approval.code).splitlines()[:-1]:
-        sys.stdout.write(f"  {plain(line, 400)}\n")
+        sys.stdout.write(f"  {plain(line, _NO_CUT)}\n")
     wanted = question.word or "YES"
     try:
         typed = input(f"\nType {wanted} to approve, anything else to refuse: ")

@@ -52,9 +52,9 @@ def _typed(word: str) -> type[Answer]:
     return create_model("TypedWord", __base__=Answer, word=(str, field))
 
 
-def _form(case: Case) -> Elicit[Answer]:
+def _form(case: Case, guard: Guard) -> Elicit[Answer]:
     word = case.proposal.question.word
-    return Elicit(case.text(), _typed(word) if word else Tick)
+    return Elicit(guard.question(case), _typed(word) if word else Tick)
 
 
 def _guard(ctx: Context[Any, Any]) -> Guard:
@@ -73,7 +73,7 @@ def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal]])
     async def ask(ctx: Context[Any, Any], case: Annotated[Case, Resolve(find)]) -> Elicit[Answer] | Standing:
         if case.approval.state == "granted":
             return Standing("granted")
-        return _form(case) if can_ask(ctx) else Standing("cannot_ask")
+        return _form(case, _guard(ctx)) if can_ask(ctx) else Standing("cannot_ask")
 
     async def look_again(
         args: Any,
@@ -87,10 +87,11 @@ def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal]])
         return await _guard(ctx).open_case(await propose(args, ctx))
 
     async def ask_again(
+        ctx: Context[Any, Any],
         case: Annotated[Case, Resolve(find)],
         later: Annotated[Case, Resolve(look_again)],
     ) -> Elicit[Answer] | Standing:
-        return Standing("granted") if later.code == case.code else _form(later)
+        return Standing("granted") if later.code == case.code else _form(later, _guard(ctx))
 
     async def verdict(
         case: Annotated[Case, Resolve(find)],

@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from venice_mcp.settings import SCENARIOS, Settings, default_state_dir, load
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit status is 0 for success, 1 for a problem told on stderr, 2 for bad usage."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     command = options.command or "serve"
     if command == "serve":
         return _serve(options)
@@ -25,14 +26,14 @@ def run(arguments: Sequence[str]) -> int:
         from venice_mcp.approving import approve
 
         # No key is looked at here: approving is for people, and needs none.
-        return approve(options.code, state_dir.absolute() if state_dir else default_state_dir(os.environ))
+        return approve(options.code, state_dir.expanduser().absolute() if state_dir else default_state_dir(os.environ))
     from venice_mcp.doctor import doctor
 
     settings = load(sandbox=getattr(options, "sandbox", False), state_dir=state_dir)
     return doctor(settings, as_json=options.json)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument("--state-dir", type=Path, metavar="DIR", help="where approvals are recorded")
     serving = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, parents=[common])
@@ -42,13 +43,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=("debug", "info", "warning", "error"),
         help="what goes to stderr (default: warning)",
     )
-    parser = argparse.ArgumentParser(
+    root = argparse.ArgumentParser(
         prog="venice-mcp",
         description="Look after Venice.ai API keys from any MCP client. Without a command it serves on stdio.",
         parents=[serving],
     )
-    parser.add_argument("--version", action="version", version=f"venice-mcp {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    root.add_argument("--version", action="version", version=f"venice-mcp {__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND")
     serve = commands.add_parser("serve", parents=[serving], help="serve on stdio (the default) or HTTP")
     serve.add_argument("--http", action="store_true", help="streamable HTTP instead of stdio")
     serve.add_argument("--host", default="127.0.0.1", help="loopback address (default: %(default)s)")
@@ -64,14 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     approve.add_argument("code", nargs="?", help="the code in the request; without it, what waits is listed")
     doctor = commands.add_parser("doctor", parents=[serving], help="check keys, reachability and clock")
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    return parser
+    return root
 
 
 def _port(value: str) -> int:
-    number = int(value)
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("a port is 0 to 65535")
-    return number
+    if not value.isascii() or not value.isdigit() or int(value) > 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(value)
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -79,9 +79,6 @@ def _serve(options: argparse.Namespace) -> int:
 
     settings: Settings = load(sandbox=getattr(options, "sandbox", False), state_dir=getattr(options, "state_dir", None))
     redactor = Redactor()
-    for found in settings.credentials.values():
-        if found.secret is not None:
-            redactor.add(found.secret, label="wallet key" if found.kind == "WALLET" else "key")
     stderr = RedactingStream(sys.stderr, redactor)
     sys.stderr = stderr
     install_logging(redactor, level=getattr(options, "log_level", "warning"), stream=cast("TextIO", stderr))
@@ -106,6 +103,9 @@ def _serve(options: argparse.Namespace) -> int:
         return 1
     except KeyboardInterrupt:
         pass
+    except Exception:
+        logging.getLogger(__name__).exception("venice-mcp ended unexpectedly")
+        return 1
     finally:
         stderr.close()
         sys.stderr = sys.__stderr__

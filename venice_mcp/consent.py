@@ -30,13 +30,14 @@ class Consent:
         intent: what was approved; the client sends this and nothing else.
     """
 
-    __slots__ = ("_intent", "_used", "approval", "operation")
+    __slots__ = ("_intent", "_made", "_used", "approval", "operation")
 
     def __init__(self, *, approval: str, operation: str, intent: Intent) -> None:
         self.approval: Final = approval
         self.operation: Final = operation
         self._intent = canonical(intent)
         self._used = False
+        self._made: str | None = None
 
     def claim(self, operation: str, intent: Intent) -> None:
         """Use the consent up for this write.
@@ -49,3 +50,16 @@ class Consent:
         self._used = True
         if operation != self.operation or canonical(intent) != self._intent:
             raise ConsentError(f"this consent does not cover this {operation}")
+
+    def record_made(self, key_id: str) -> None:
+        """Remember which key this consent's write made."""
+        if not self._used:
+            raise ConsentError("nothing can have been made with an unused consent")
+        self._made = key_id
+
+    def take_made(self) -> str:
+        """The id of the key this consent's write made, once: whoever takes it may revoke it again."""
+        if self._made is None:
+            raise ConsentError("this consent made no key, or it was taken already")
+        made, self._made = self._made, None
+        return made

@@ -4,6 +4,7 @@
 target a last time, spends the recorded approval in one transaction, and only then makes the consent.
 """
 
+import hashlib
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,10 +21,10 @@ from mcp.server.mcpserver.resolve import (
 from pydantic import BaseModel, Field, StrictBool
 
 from venice_mcp.consent import Consent, Intent, canonical
-from venice_mcp.errors import VeniceError
+from venice_mcp.errors import ArgumentError, VeniceError
 from venice_mcp.questions import Question, label, shown
 from venice_mcp.secrets import Redactor
-from venice_mcp.store import Approval, State, Store
+from venice_mcp.store import MAKING_PACE, Approval, Refusal, Store
 
 Target = Mapping[str, Any]
 """The identity and settings of the key a write is about, never its use or spend."""
@@ -56,7 +57,7 @@ class Proposal:
             "tool": self.tool,
             "operation": self.operation,
             "intent": dict(self.intent),
-            "target": dict(self.target) if self.target is not None else None,
+            "target": digest(self.target),
             "headline": self.question.headline,
             "facts": list(self.question.facts),
             "risks": list(self.question.risks),
@@ -64,8 +65,8 @@ class Proposal:
         }
 
     def as_recorded(self, data: Mapping[str, Any]) -> "Proposal":
-        """This proposal with everything a person was shown taken from the record."""
-        return replace(self, intent=data["intent"], question=question_of(data), target=data["target"])
+        """This proposal with what will be sent and what a person was shown taken from the record."""
+        return replace(self, intent=data["intent"], question=question_of(data))
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,6 @@ class Case:
     @property
     def code(self) -> str:
         return self.approval.code
-
-    def text(self) -> str:
-        return self.proposal.question.text(self.code)
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,9 @@ class Guard:
         now: the clock.
     """
 
-    def __init__(self, store: Store, account: str, redactor: Redactor, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, account: Callable[[], Awaitable[str]], redactor: Redactor, now: Callable[[], datetime]
+    ) -> None:
         self.store = store
         self._account = account
         self._redactor = redactor
@@ -130,18 +130,27 @@ class Guard:
 
     async def open_case(self, proposal: Proposal) -> Case:
         """The approval of exactly this call if one is open and its target has not changed, else a new one."""
-        return await anyio.to_thread.run_sync(self._open_case, proposal)
+        account = await self._account()
+        return await anyio.to_thread.run_sync(self._open_case, proposal, account)
 
-    def _open_case(self, proposal: Proposal) -> Case:
+    def _open_case(self, proposal: Proposal, account: str) -> Case:
         now = self._now()
-        found = self.store.open_for(account=self._account, fingerprint=proposal.fingerprint, now=now)
+        found = self.store.open_for(account=account, fingerprint=proposal.fingerprint, now=now)
         if found is not None:
-            if canonical(found.data["target"]) == canonical(proposal.target):
+            if found.data["target"] == digest(proposal.target):
                 return Case(found, proposal.as_recorded(found.data))
             self.store.settle(found.code, "superseded", "target changed", now)
-        data = self._redactor.redact_tree(proposal.frozen())
-        approval = self.store.ask(account=self._account, fingerprint=proposal.fingerprint, data=data, now=now)
+        frozen = proposal.frozen()
+        # Only what a person reads may be altered: what will be sent must be what was asked for, or not be sent.
+        data = self._redactor.redact_tree(frozen) | {"intent": frozen["intent"]}
+        if self._redactor.redact_tree(frozen["intent"]) != frozen["intent"]:
+            raise ArgumentError("arguments", "hold a secret.", "Leave it out; it was not sent anywhere.")
+        approval = self.store.ask(account=account, fingerprint=proposal.fingerprint, data=data, now=now)
         return Case(approval, proposal.as_recorded(data))
+
+    def question(self, case: Case) -> str:
+        """The text of the question, without secrets that became known since it was frozen."""
+        return self._redactor.redact(case.proposal.question.text(case.code))
 
     async def judge(self, verdict: Verdict) -> "Approved":
         """Whether the answer approves; nothing is used up yet.
@@ -193,27 +202,39 @@ class Guard:
                     next_step="Call again; the person will be asked about the key as it is now.",
                     code="target_changed",
                 )
-        refused: State | None = await anyio.to_thread.run_sync(
-            lambda: self.store.spend(case.code, how=approved.how, now=self._now())
-        )
+        pace = MAKING_PACE if proposal.target is None else None
+
+        def spend() -> Refusal | None:
+            return self.store.spend(case.code, how=approved.how, now=self._now(), pace=pace)
+
+        refused = await anyio.to_thread.run_sync(spend)
         if refused is not None:
             raise _unspendable(refused)
         return Consent(approval=case.code, operation=proposal.operation, intent=proposal.intent)
 
-    def undo(self, consent: Consent, key_id: str) -> Consent:
-        """Consent to revoke the key that `consent` just made: the person was told so when asked."""
-        return Consent(approval=consent.approval, operation="deleteApiKey", intent={"id": key_id})
+    def undo(self, consent: Consent) -> Consent:
+        """Consent to revoke the very key that `consent` made, once: the person was told so when asked."""
+        return Consent(approval=consent.approval, operation="deleteApiKey", intent={"id": consent.take_made()})
 
-    async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> State:
-        return await anyio.to_thread.run_sync(lambda: self.store.settle(case.code, kind, how, self._now()))
+    async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> None:
+        await anyio.to_thread.run_sync(lambda: self.store.settle(case.code, kind, how, self._now()))
 
     def _pending(self, case: Case, why: str) -> VeniceError:
+        return self.unanswered(case.approval, why)
+
+    def unanswered(self, approval: Approval, why: str) -> VeniceError:
+        """What to tell when nobody answered: the request stays open, and how a person can approve it."""
         return VeniceError(
-            f"{why} The request waits for a person's approval until {case.approval.expires_at:%H:%M} UTC.",
+            f"{why} The request waits for a person's approval until {approval.expires_at:%H:%M} UTC.",
             next_step="Ask the person to run this in their own terminal, then call this tool again with the same"
-            f" arguments: {approve_command(case.code, self.store)}",
+            f" arguments: {approve_command(approval.code, self.store)}",
             code="approval_pending",
         )
+
+
+def digest(target: Target | None) -> str | None:
+    """A target in the record: enough to notice a change, and nothing to read."""
+    return None if target is None else hashlib.sha256(canonical(target).encode()).hexdigest()
 
 
 def question_of(data: Mapping[str, Any]) -> Question:
@@ -242,16 +263,18 @@ def differences(before: Target, after: Target, now: datetime) -> str:
     )
 
 
-def _unspendable(state: State) -> VeniceError:
+def _unspendable(state: Refusal) -> VeniceError:
     reasons = {
         "spent": "This approval was already used once, and an approval counts for one write only.",
         "expired": "The approval expired; it counts for 10 minutes.",
         "denied": "The request was declined.",
         "superseded": "The key changed meanwhile, so the approval does not count.",
         "pending": "Nobody has approved this yet.",
+        "too_fast": "20 keys were made in the last minute, and Venice allows no more; the approval was not used up.",
     }
+    later = state == "too_fast"
     return VeniceError(
         reasons.get(state, "The approval does not count."),
-        next_step="Call again to ask anew, if the person wants it.",
-        code=f"approval_{state}",
+        next_step="Call again in a minute." if later else "Call again to ask anew, if the person wants it.",
+        code="create_pace" if later else f"approval_{state}",
     )

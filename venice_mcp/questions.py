@@ -4,15 +4,17 @@ The decisive facts stand in the first three lines, because a dialog may show no 
 comes from Venice or from the validated request, never from what a model says about it.
 """
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from venice_mcp.models.wire import PERIODS, PRIVACY, Key, KeyChange, NewKeySettings
-from venice_mcp.text import amount, parse_time, quoted, when
+from venice_mcp.text import amount, parse_time, plain, quoted, when
 
 RECENT_USE = timedelta(hours=24)
+_RANGES_SHOWN = 10
 STOPPING = timedelta(hours=24)
 """An expiry closer than this stops the key rather than limits it."""
 
@@ -35,16 +37,16 @@ class Question:
         return "\n".join([*lines, *facts[1:], f"{how} Anything else changes nothing. Approval {code}."])
 
 
-def caps(usd: float | None, diem: float | None, period: str | None) -> str:
+def caps(usd: float | None, diem: float | None, period: str | None, vcu: float | None = None) -> str:
     """`50 USD and 10 DIEM per MONTH`, `no cap`, `0 USD (blocked) per EPOCH`."""
     parts = [
         f"{amount(value)} {unit}" + (" (blocked)" if value == 0 else "")
-        for unit, value in (("USD", usd), ("DIEM", diem))
+        for unit, value in (("USD", usd), ("DIEM", diem), ("VCU (deprecated)", vcu))
         if value is not None
     ]
     if not parts:
         return "no cap"
-    window = {"LIFETIME": "in its lifetime"}.get(period or "", f"per {period}" if period else "per EPOCH")
+    window = "in its lifetime" if period == "LIFETIME" else f"per {plain(period or 'EPOCH', 20)}"
     return " and ".join(parts) + f" {window}"
 
 
@@ -59,10 +61,12 @@ def about_create(settings: NewKeySettings, *, destination: str | None, now: date
     )
 
 
-def about_mint(settings: NewKeySettings, *, address: str, destination: str | None, now: datetime) -> Question:
-    """The question before postApiKeyGenerateWeb3Key."""
+def about_mint(
+    settings: NewKeySettings, *, address: str, destination: str | None, can_revoke: bool, now: datetime
+) -> Question:
+    """The question before postApiKeyGenerateWeb3Key. `can_revoke`: whether an ADMIN key is there to undo it with."""
     risks = _creation_risks(settings)
-    facts = _creation_facts(settings, destination, now)
+    facts = _creation_facts(settings, destination, now, can_revoke=can_revoke)
     return Question(
         headline=f"Mint a new {settings.api_key_type} key {quoted(settings.description)} with wallet {address}?",
         facts=(*facts, "The wallet signs a token from Venice; it moves no funds."),
@@ -71,37 +75,41 @@ def about_mint(settings: NewKeySettings, *, address: str, destination: str | Non
     )
 
 
-def about_revoke(key: Key, now: datetime) -> Question:
-    """The question before deleteApiKey."""
-    risks = target_risks(key, now)
+def about_revoke(key: Key, now: datetime, *, in_use: bool = False) -> Question:
+    """The question before deleteApiKey. `in_use` says that this server itself runs on the key."""
+    risks = target_risks(key, now, in_use=in_use)
     return Question(
-        headline=f"Revoke the {key.api_key_type} key {quoted(key.description)} ...{key.last6_chars}?",
+        headline=f"Revoke the {_named(key)}?",
         facts=(
             f"Last used {when(key.last_used_at, now)}; created {when(key.created_at, now, 'unknown')}.",
             "Whatever uses it fails at once, and it cannot be brought back.",
-            f"Caps: {_key_caps(key)}. Expires: {when(key.expires_at, now)}. Id {key.id}.",
+            f"Caps: {_key_caps(key)}. Expires: {when(key.expires_at, now)}. Id {plain(key.id, 40)}.",
         ),
         risks=risks,
         word="REVOKE" if risks else None,
     )
 
 
-def about_update(key: Key, change: KeyChange, now: datetime) -> Question:
+def about_update(key: Key, change: KeyChange, now: datetime, *, in_use: bool = False) -> Question:
     """The question before updateApiKey, with before and after."""
     before, after = key.settings(), change.applied_to(key)
     lines = [
-        f"{label(name)}: {shown(name, before[name], now)} -> {shown(name, after[name], now)}"
+        f"{label(name)}: {shown(name, before[name], now)} -> {shown(name, after[name], now)}."
         for name in after
         if name != "id" and before[name] != after[name]
     ]
-    risks = (*widening(before, after), *stopping(before, after, now), *target_risks(key, now))
+    risks = [*widening(before, after), *stopping(before, after, now), *target_risks(key, now, in_use=in_use)]
+    if before["vcu_cap"] is not None and "usd_cap" in change.model_fields_set:
+        risks.append("its deprecated VCU cap may be dropped")
     return Question(
-        headline=f"Change the {key.api_key_type} key {quoted(key.description)} ...{key.last6_chars}?",
+        headline=f"Change the {_named(key)}?",
         facts=(
-            "; ".join(lines) + ".",
-            f"Last used {when(key.last_used_at, now)}; created {when(key.created_at, now, 'unknown')}. Id {key.id}.",
+            # One fact for what decides: a dialog may show only three lines.
+            " ".join(lines),
+            f"Last used {when(key.last_used_at, now)}; created {when(key.created_at, now, 'unknown')}."
+            f" Id {plain(key.id, 40)}.",
         ),
-        risks=risks,
+        risks=tuple(risks),
         word="CHANGE" if risks else None,
     )
 
@@ -109,11 +117,11 @@ def about_update(key: Key, change: KeyChange, now: datetime) -> Question:
 # --- how risky ------------------------------------------------------------------------------------
 
 
-def target_risks(key: Key, now: datetime) -> tuple[str, ...]:
+def target_risks(key: Key, now: datetime, *, in_use: bool = False) -> tuple[str, ...]:
     """What makes any write on this key worth a typed word."""
-    risks: list[str] = []
+    risks = ["this server itself uses it"] if in_use else []
     if key.api_key_type != "INFERENCE":
-        risks.append(f"it is an {key.api_key_type[:20]} key")
+        risks.append(f"it is an {plain(key.api_key_type, 20)} key")
     used = parse_time(key.last_used_at)
     if used is not None and now - used < RECENT_USE:
         risks.append("it was used in the last 24 hours")
@@ -133,12 +141,13 @@ def widening(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, 
     if capped and _rank(PERIODS, after["limit_period"]) < _rank(PERIODS, before["limit_period"]):
         found.append("the cap resets more often")
     old_end, new_end = parse_time(before["expires_at"]), parse_time(after["expires_at"])
-    if before["expires_at"] is not None and (new_end is None or old_end is None or new_end > old_end):
+    changed_end = before["expires_at"] is not None and before["expires_at"] != after["expires_at"]
+    if changed_end and (new_end is None or old_end is None or new_end > old_end):
         found.append("it lives for ever" if new_end is None else "it lives longer")
     if _rank(PRIVACY, after["model_privacy"]) > _rank(PRIVACY, before["model_privacy"]):
         found.append("less private models are allowed")
     old_ips, new_ips = before["ip_allowlist"], after["ip_allowlist"]
-    if old_ips and (not new_ips or not _within(new_ips, old_ips)):
+    if old_ips and new_ips != old_ips and (not new_ips or not _within(new_ips, old_ips)):
         found.append("more addresses are allowed" if new_ips else "every address is allowed")
     return tuple(found)
 
@@ -171,8 +180,6 @@ def _rank(order: Sequence[str], value: object) -> int:
 
 
 def _within(inner: Sequence[str], outer: Sequence[str]) -> bool:
-    import ipaddress
-
     try:
         wide = [ipaddress.ip_network(item, strict=False) for item in outer]
         narrow = [ipaddress.ip_network(item, strict=False) for item in inner]
@@ -188,29 +195,46 @@ def _within(inner: Sequence[str], outer: Sequence[str]) -> bool:
 
 
 def label(name: str) -> str:
-    return {"usd_cap": "USD cap", "diem_cap": "DIEM cap"}.get(name, name.replace("_", " "))
+    return {"usd_cap": "USD cap", "diem_cap": "DIEM cap", "vcu_cap": "VCU cap"}.get(name, name.replace("_", " "))
 
 
 def shown(name: str, value: Any, now: datetime) -> str:
     """A setting's value for a person."""
-    if name in ("usd_cap", "diem_cap"):
+    if name in ("usd_cap", "diem_cap", "vcu_cap"):
         return "no cap" if value is None else amount(value)
     if name in ("expires_at", "created_at"):
         return when(value, now)
     if name == "ip_allowlist":
-        listed = ", ".join(str(item) for item in value[:5]) + (f" and {len(value) - 5} more" if len(value) > 5 else "")
-        return listed or "any address"
-    return quoted(str(value)) if name == "description" else str(value)
+        widest = sorted((plain(str(item), 50) for item in value), key=_size, reverse=True)
+        more = f" and {len(widest) - _RANGES_SHOWN} smaller" if len(widest) > _RANGES_SHOWN else ""
+        return ", ".join(widest[:_RANGES_SHOWN]) + more or "any address"
+    return quoted(str(value)) if name == "description" else plain(str(value), 40)
+
+
+def _size(item: str) -> int:
+    """How many addresses a range holds; what is not a range counts as the largest, so that it is seen."""
+    try:
+        return ipaddress.ip_network(item, strict=False).num_addresses
+    except ValueError:
+        return 1 << 128
+
+
+def _named(key: Key) -> str:
+    return f"{plain(key.api_key_type, 20)} key {quoted(key.description)} ...{plain(key.last6_chars, 6)}"
 
 
 def _key_caps(key: Key) -> str:
-    return caps(key.consumption_limits.usd, key.consumption_limits.diem, key.limit_period)
+    limits = key.consumption_limits
+    return caps(limits.usd, limits.diem, key.limit_period, limits.vcu)
 
 
-def _creation_facts(settings: NewKeySettings, destination: str | None, now: datetime) -> tuple[str, ...]:
+def _creation_facts(
+    settings: NewKeySettings, destination: str | None, now: datetime, *, can_revoke: bool = True
+) -> tuple[str, ...]:
     spend = caps(settings.usd_cap, settings.diem_cap, settings.limit_period)
     place = (
-        f"Its secret goes to the new file {quoted(destination, 200)}; if saving fails, the key is revoked again."
+        f"Its secret goes to the new file {quoted(destination, 200)}; if saving fails, the key is"
+        f" {'revoked again' if can_revoke else 'lost and must be revoked by hand'}."
         if destination
         else "Its secret will be shown in the chat, once, and stays in the chat's history."
     )

@@ -55,10 +55,9 @@ def build_app(
 ) -> App:
     """Everything the tools share. `transport` replaces the network, `now` and `sleep` the clock."""
     store = Store(settings.state_dir)
-    client = VeniceClient(
-        ConfiguredKeys(settings, redactor), Transport(settings, handler=transport, now=now, sleep=sleep), redactor
-    )
-    guard = Guard(store, settings.account, redactor, now)
+    keys = ConfiguredKeys(settings, redactor)
+    client = VeniceClient(keys, Transport(settings, handler=transport, now=now, sleep=sleep), redactor)
+    guard = Guard(store, keys.account, redactor, now)
     return App(settings, redactor, store, client, guard, now, sleep, Critical())
 
 

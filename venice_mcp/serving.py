@@ -1,15 +1,17 @@
 """Running the server: on stdio, or over HTTP behind a fence, ending within two seconds when told to."""
 
 import hmac
+import logging
 import os
 import secrets
+import select
 import signal
 import stat
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -20,11 +22,14 @@ from venice_mcp.server import build_server
 if TYPE_CHECKING:
     import socket
 
+    import uvicorn
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-SHUTDOWN_S = 1.5
+SHUTDOWN_S = 1.2
 """How long a write in flight may take to finish once the server is told to end."""
+_HANGUP_CHECK_S = 0.1
 MCP_PATH = "/mcp"
+_log = logging.getLogger(__name__)
 
 
 class ServingError(Exception):
@@ -34,17 +39,19 @@ class ServingError(Exception):
 async def run_stdio(app: App) -> None:
     """Serve on stdin and stdout until stdin closes or a signal comes."""
     server = build_server(app)
+    # The SDK points descriptor 0 elsewhere while it serves, so the real one is kept for watching.
+    stdin = os.dup(0)
 
     async def leave() -> None:
         serving.cancel()
-        with anyio.move_on_after(SHUTDOWN_S):
-            await app.critical.wait_idle()
+        await finish_writes(app)
         # A thread blocked on stdin cannot be cancelled, so once the writes are done the process just ends.
         sys.stderr.flush()
         os._exit(0)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, leave)
+        tasks.start_soon(_on_hangup, app, stdin, leave)
         with anyio.CancelScope() as serving:
             await server.run_stdio_async()
         if serving.cancel_called:
@@ -53,16 +60,36 @@ async def run_stdio(app: App) -> None:
     await app.client.transport.close()
 
 
+async def finish_writes(app: App) -> None:
+    """Let writes in flight finish, for a while; what does not is told, because its outcome is unknown."""
+    with anyio.move_on_after(SHUTDOWN_S):
+        await app.critical.wait_idle()
+    for doing in app.critical.running:
+        _log.warning("Ended while %s: look with venice_list_api_keys what became of it.", doing)
+
+
 async def _on_signal(then: Callable[[], Awaitable[None]]) -> None:
-    wanted = [signal.SIGINT, signal.SIGTERM]
     try:
-        receiver = anyio.open_signal_receiver(*wanted)
-    except NotImplementedError:  # Windows' event loop has no signal handlers; there the default ones end the process
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            async for _ in received:
+                await then()
+                return
+    except NotImplementedError:
+        # Windows' event loop has no signal handlers; there the default ones end the process.
         return
-    with receiver as received:
-        async for _ in received:
-            await then()
-            return
+
+
+async def _on_hangup(app: App, stdin: int, then: Callable[[], Awaitable[None]]) -> None:
+    """The SDK ends by itself when stdin closes, but waits for a write in flight; this bounds the wait."""
+    if not hasattr(select, "poll"):
+        return
+    poll = select.poll()
+    poll.register(stdin, select.POLLHUP)
+    while not (  # noqa: ASYNC110 - a pipe's hang-up is no event that asyncio can wait for
+        app.critical.running and any(event & select.POLLHUP for _, event in poll.poll(0))
+    ):
+        await anyio.sleep(_HANGUP_CHECK_S)
+    await then()
 
 
 # --- HTTP -----------------------------------------------------------------------------------------
@@ -98,9 +125,15 @@ async def run_http(app: App, *, host: str, port: int, token_file: Path | None) -
         timeout_graceful_shutdown=1,
         lifespan="on",
     )
-    http = _Quiet(config)
+    http = _without_signals(config)
 
     async def leave() -> None:
+        await finish_writes(app)
+        # What is cut off from here on is streams that wait for nothing; their tracebacks would tell nobody anything.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        if app.critical.running:
+            sys.stderr.flush()
+            os._exit(0)
         http.should_exit = True
 
     async with anyio.create_task_group() as tasks:
@@ -116,7 +149,7 @@ def _needs_token(app: App, token_file: Path | None) -> bool:
     return token_file is not None or app.settings.mode == "live"
 
 
-async def _announce(http: Any, text: str, with_token: bool) -> None:
+async def _announce(http: "uvicorn.Server", text: str, with_token: bool) -> None:
     while not http.started:  # noqa: ASYNC110 - uvicorn tells by a flag only
         await anyio.sleep(0.01)
     sys.stderr.write(text + (" (bearer token required)" if with_token else "") + "\n")
@@ -150,14 +183,9 @@ def read_token(path: Path) -> Secret:
     Raises:
         ServingError: others can read it, or it holds no token of at least 24 characters.
     """
-    with suppress(FileExistsError):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-        sys.stderr.write(f"Made a bearer token for HTTP callers in {path}\n")
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+        _make_token(path)
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(file.fileno())
             value = file.read(4096).decode("ascii").strip()
@@ -168,6 +196,16 @@ def read_token(path: Path) -> Secret:
     if len(value) < 24 or not value.isprintable() or " " in value:
         raise ServingError(f"The token file {path} must hold one token of at least 24 characters.")
     return Secret(value)
+
+
+def _make_token(path: Path) -> None:
+    """A file with a fresh token, unless there is a file already."""
+    with suppress(FileExistsError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        sys.stderr.write(f"Made a bearer token for HTTP callers in {path}\n")
 
 
 class Fence:
@@ -204,23 +242,19 @@ class Fence:
             return 403, "Invalid Origin header"
         if self._token is None:
             return None
-        given = headers.get(b"authorization", [b""])[0]
-        wanted = b"Bearer " + self._token.reveal().encode("ascii")
-        return None if hmac.compare_digest(given, wanted) else (401, "A bearer token is required")
+        scheme, _, given = headers.get(b"authorization", [b""])[0].partition(b" ")
+        right = hmac.compare_digest(given.strip(), self._token.reveal().encode("ascii"))
+        return None if scheme.lower() == b"bearer" and right else (401, "A bearer token is required")
 
 
-def _quiet_server() -> type[Any]:
+def _without_signals(config: "uvicorn.Config") -> "uvicorn.Server":
     import uvicorn
 
-    class Quiet(uvicorn.Server):
+    class Server(uvicorn.Server):
         """Leaves signals to us: uvicorn would raise them again after its shutdown and end with a traceback."""
 
         @contextmanager
         def capture_signals(self) -> Generator[None]:
             yield
 
-    return Quiet
-
-
-def _Quiet(config: Any) -> Any:
-    return _quiet_server()(config)
+    return Server(config)

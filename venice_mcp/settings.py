@@ -32,6 +32,8 @@ VARIABLES: dict[KeyKind, str] = {
 _SANDBOX_KEY = re.compile(r"VENICE_(?:ADMIN|INFERENCE)_KEY_SANDBOX_[A-Za-z0-9_-]{8,}")
 _TYPED_KEY = re.compile(r"VENICE_(ADMIN|INFERENCE)_KEY_")
 _WALLET_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
+_CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # secp256k1
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
 _MAX_KEY_FILE = 4096
 
 
@@ -96,13 +98,11 @@ def load(env: Mapping[str, str] | None = None, *, sandbox: bool = False, state_d
         credentials["WALLET"] = _throwaway_wallet()
         if _named(env, "VENICE_WALLET_KEY"):
             problems.append("VENICE_WALLET_KEY is ignored: a real wallet never signs for a loopback sandbox.")
-    admin = credentials["ADMIN"].secret
-    account = f"{mode}:{urlsplit(base_url).netloc}:{admin.last6 if admin else '-'}"
     return Settings(
         mode=mode,
         base_url=base_url,
         state_dir=folder,
-        account=account,
+        account=f"{mode}:{urlsplit(base_url).netloc}",
         credentials=credentials,
         problems=tuple(problems),
         blocked=blocked,
@@ -228,9 +228,12 @@ def _checked(kind: KeyKind, value: str, origin: str, mode: str) -> Credential:
     def refuse(problem: str) -> Credential:
         return Credential(kind, origin=origin, problem=f"The {VARIABLES[kind]} from the {origin} {problem}")
 
+    if _PLACEHOLDER.fullmatch(value):
+        # A host that does not fill a variable in hands its name over; the operator set nothing.
+        return Credential(kind)
     if kind == "WALLET":
-        if not _WALLET_KEY.fullmatch(value):
-            return refuse("is not a private key of 64 hexadecimal digits.")
+        if not _WALLET_KEY.fullmatch(value) or not 0 < int(value, 16) < _CURVE_ORDER:
+            return refuse("is not a private key: 64 hexadecimal digits, within the secp256k1 curve.")
         return Credential(kind, Secret(value), origin)
     if not re.fullmatch(r"[\x21-\x7e]{16,512}", value):
         return refuse("is not a key: it must be 16 to 512 visible ASCII characters without spaces.")

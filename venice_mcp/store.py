@@ -25,6 +25,20 @@ _PRIVATE_FILE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(
 _CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no letters or digits that look alike
 
 State = Literal["pending", "granted", "denied", "superseded", "spent", "expired"]
+Refusal = State | Literal["too_fast"]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """At most `most` spent approvals of these tools in any `window`, over all processes."""
+
+    tools: tuple[str, ...]
+    most: int
+    window: timedelta
+
+
+MAKING_PACE = Pace(("venice_create_api_key", "venice_create_web3_api_key"), 20, timedelta(seconds=60))
+"""Venice allows 20 creates a minute (createApiKey)."""
 
 _SCHEMA = """
 CREATE TABLE events (
@@ -40,6 +54,10 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX once ON events (approval, kind);
 CREATE INDEX by_fingerprint ON events (fingerprint, kind);
 CREATE TRIGGER append_only_update BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'append-only'); END;
+-- REPLACE deletes without the trigger below, so a clash is refused before it can.
+CREATE TRIGGER append_only_insert BEFORE INSERT ON events
+WHEN EXISTS (SELECT 1 FROM events WHERE seq = NEW.seq OR (approval = NEW.approval AND kind = NEW.kind))
+BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER append_only_delete BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
 
@@ -124,33 +142,38 @@ class Store:
                 return kind
             return approval.state
 
-    def spend(self, code: str, *, how: str | None, now: datetime) -> State | None:
+    def spend(self, code: str, *, how: str | None, now: datetime, pace: "Pace | None" = None) -> "Refusal | None":
         """Use an approval up, in one transaction: None for the one caller that did, else why it could not.
 
-        `how` names the answer that grants it now; None spends only what was granted before.
+        `how` names the answer that grants it now; None spends only what was granted before. With a `pace`, no more
+        than so many approvals of its tools are spent in its window.
         """
         with self._transaction() as db:
             approval = self._read(db, code, now)
             if approval is None:
                 return "expired"
-            granted = approval.state == "granted"
-            if approval.state == "pending" and how is not None:
-                self._append(db, code, "granted", approval.account, approval.fingerprint, {"how": how}, now)
-                granted = True
-            if not granted:
+            if approval.state != "granted" and not (approval.state == "pending" and how is not None):
                 return approval.state
+            if pace is not None and len(self._spent(db, approval.account, pace.tools, now - pace.window)) >= pace.most:
+                return "too_fast"
+            if approval.state == "pending":
+                self._append(db, code, "granted", approval.account, approval.fingerprint, {"how": how}, now)
             self._append(db, code, "spent", approval.account, approval.fingerprint, {}, now)
             return None
 
     def spent_since(self, *, account: str, tools: tuple[str, ...], since: datetime) -> list[datetime]:
         """When approvals of these tools were spent, oldest first: the pace of creates over all processes."""
+        with self._transaction() as db:
+            return self._spent(db, account, tools, since)
+
+    @staticmethod
+    def _spent(db: sqlite3.Connection, account: str, tools: tuple[str, ...], since: datetime) -> list[datetime]:
         query = (
             "SELECT s.at, json_extract(a.data, '$.tool') FROM events s"
             " JOIN events a ON a.approval = s.approval AND a.kind = 'asked'"
             " WHERE s.kind = 'spent' AND s.account = ? AND s.at > ? ORDER BY s.seq"
         )
-        with self._transaction() as db:
-            rows = db.execute(query, (account, since.isoformat())).fetchall()
+        rows = db.execute(query, (account, since.isoformat())).fetchall()
         return [datetime.fromisoformat(at) for at, tool in rows if tool in tools]
 
     # --- the file -----------------------------------------------------------------------------
@@ -209,7 +232,7 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._keep_private(self.folder)
+        self._refuse_shared(self.folder)
         # SQLite gives its journal files the mode of the main file, so that one is made private first.
         os.close(os.open(self.path, _PRIVATE_FILE, 0o600))
         self._keep_private(self.path)
@@ -224,12 +247,19 @@ class Store:
         return db
 
     @staticmethod
+    def _refuse_shared(folder: Path) -> None:
+        """Whoever may write to the folder could put another record in place of ours."""
+        status = folder.stat()
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+            raise PermissionError(f"others may write to {folder}")
+
+    @staticmethod
     def _keep_private(path: Path) -> None:
         status = path.stat()
         if hasattr(os, "getuid") and status.st_uid != os.getuid():
             raise PermissionError(f"{path} belongs to another user")
         if status.st_mode & 0o077:
-            path.chmod(status.st_mode & 0o700)
+            path.chmod(0o600)
 
     @staticmethod
     def _migrate(db: sqlite3.Connection) -> None:

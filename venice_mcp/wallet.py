@@ -6,13 +6,14 @@ they carry the private key in plain attributes.
 
 import base64
 import binascii
-import json
 import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, cast
+
+from pydantic_core import from_json
 
 from venice_mcp.errors import VeniceError
 from venice_mcp.secrets import Secret
@@ -101,7 +102,7 @@ def signed_by(address: str, token: Secret, signature: Secret) -> bool:
 
 def _json_part(part: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        value = from_json(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except (ValueError, binascii.Error):
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None

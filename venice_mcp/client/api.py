@@ -18,6 +18,7 @@ from venice_mcp.errors import AnswerLost, VeniceError
 from venice_mcp.models.wire import (
     AnalyticsAnswer,
     BalanceAnswer,
+    Done,
     Key,
     KeyAnswer,
     KeyChange,
@@ -77,15 +78,15 @@ class VeniceClient:
         consent.claim("createApiKey", settings.model_dump(mode="json"))
         admin = await self._need("ADMIN")
         answer = await self.transport.write("POST", "/api_keys", body=settings.to_wire(), key=admin.secret)
-        self._refuse_unless_ok(answer, doing="create the key", key=admin, write=True)
-        return self._made(answer)
+        self._refuse_unless_ok(answer, doing="create the key", key=admin)
+        return self._made(answer, consent)
 
     async def update_api_key(self, change: KeyChange, consent: Consent) -> Key:
         """PATCH /api_keys: change a key; both caps are always sent together. Source: updateApiKey."""
         consent.claim("updateApiKey", change.intent())
         admin = await self._need("ADMIN")
         answer = await self.transport.write("PATCH", "/api_keys", body=change.to_wire(), key=admin.secret)
-        self._refuse_unless_ok(answer, doing="change the key", key=admin, write=True)
+        self._refuse_unless_ok(answer, doing="change the key", key=admin)
         return self._parse_write(KeyAnswer, answer).data
 
     async def delete_api_key(self, key_id: str, consent: Consent) -> None:
@@ -93,7 +94,8 @@ class VeniceClient:
         consent.claim("deleteApiKey", {"id": key_id})
         admin = await self._need("ADMIN")
         answer = await self.transport.write("DELETE", "/api_keys", query={"id": key_id}, key=admin.secret)
-        self._refuse_unless_ok(answer, doing="revoke the key", key=admin, write=True)
+        self._refuse_unless_ok(answer, doing="revoke the key", key=admin)
+        self._parse_write(Done, answer)
 
     # --- limits -------------------------------------------------------------------------------
 
@@ -124,7 +126,10 @@ class VeniceClient:
     # --- wallet-made keys ---------------------------------------------------------------------
 
     async def get_web3_token(self) -> Secret:
-        """GET /api_keys/generate_web3_key: a token to sign, good for 15 minutes. No key is sent."""
+        """GET /api_keys/generate_web3_key: a token to sign, good for 15 minutes. No key is sent.
+
+        Source: getApiKeyGenerateWeb3Key.
+        """
         answer = await self.transport.read("/api_keys/generate_web3_key")
         self._refuse_unless_ok(answer, doing="issue a wallet token", key=None)
         token = self._parse(TokenAnswer, answer).data.token
@@ -148,9 +153,9 @@ class VeniceClient:
         }
         answer = await self.transport.write("POST", "/api_keys/generate_web3_key", body=body)
         if answer.status == 400:
-            raise mint_refusal(answer)
-        self._refuse_unless_ok(answer, doing="mint the key", key=None, write=True)
-        return self._made(answer)
+            raise mint_refusal(answer, self._redactor, self.transport.now())
+        self._refuse_unless_ok(answer, doing="mint the key", key=None)
+        return self._made(answer, consent)
 
     # --- billing ------------------------------------------------------------------------------
 
@@ -204,21 +209,24 @@ class VeniceClient:
         self._refuse_unless_ok(answer, doing=doing, key=key)
         return answer
 
-    def _refuse_unless_ok(self, answer: Answer, *, doing: str, key: Credential | None, write: bool = False) -> None:
+    def _refuse_unless_ok(self, answer: Answer, *, doing: str, key: Credential | None) -> None:
         if answer.ok and answer.is_json:
             return
-        raise refusal(answer, doing=doing, used=key.variable if key else "", write=write)
+        now = self.transport.now()
+        raise refusal(answer, self._redactor, now, doing=doing, used=key.variable if key else "")
 
-    def _made(self, answer: Answer) -> NewKeyData:
-        """The new key; from here on its secret is known to the redactor."""
+    def _made(self, answer: Answer, consent: Consent) -> NewKeyData:
+        """The new key; from here on its secret is known to the redactor, and the consent knows what it made."""
         new = self._parse_write(NewKeyAnswer, answer).data
         self._redactor.add(new.api_key, label="key")
+        consent.record_made(new.id)
         return new
 
-    @staticmethod
-    def _parse(shape: type[_Shape], answer: Answer) -> _Shape:
+    def _parse(self, shape: type[_Shape], answer: Answer) -> _Shape:
+        """A read's answer in its shape. Secrets we know are taken out before any text of it is cut to length."""
+        body = answer.body if shape is TokenAnswer else self._redactor.redact_tree(answer.body)
         try:
-            return shape.model_validate(answer.body)
+            return shape.model_validate(body)
         except ValidationError as error:
             raise VeniceError(
                 f"Venice's answer does not have the documented shape ({_where(error)}).",
@@ -226,13 +234,14 @@ class VeniceClient:
                 code="unexpected_answer",
             ) from None
 
-    @staticmethod
-    def _parse_write(shape: type[_Shape], answer: Answer) -> _Shape:
+    def _parse_write(self, shape: type[_Shape], answer: Answer) -> _Shape:
+        """A write's answer in its shape. Whatever does not clearly say yes may still have been done."""
+        body = answer.body if shape is NewKeyAnswer else self._redactor.redact_tree(answer.body)
         try:
-            return shape.model_validate(answer.body)
+            return shape.model_validate(body)
         except ValidationError as error:
             raise AnswerLost(
-                f"Venice said yes in an answer that does not have the documented shape ({_where(error)})."
+                f"Venice answered {answer.status}, but not in the documented shape ({_where(error)})."
             ) from None
 
 

@@ -32,6 +32,13 @@ class ConfiguredKeys:
                 self._remember(kind, credential)
         return self._found[kind]
 
+    async def account(self) -> str:
+        """Whose keys these are, for the local record: approvals of one account mean nothing for another."""
+        if self._settings.mode == "sandbox":
+            return self._settings.account
+        admin = await self.get("ADMIN")
+        return f"{self._settings.account}:{admin.secret.last6 if admin.secret else '-'}"
+
     async def all(self) -> list[Credential]:
         return [await self.get(kind) for kind in VARIABLES]
 

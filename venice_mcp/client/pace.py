@@ -32,17 +32,17 @@ def wait_asked_for(headers: Mapping[str, str], now: datetime) -> float | None:
             continue
         reset = _number(headers.get(f"x-ratelimit-reset-{kind}", ""))
         if reset is not None:
-            return seconds_until(reset, now)
+            return seconds_until(reset, now, longest_s=120 if kind == "tokens" else 3600)
     return None
 
 
-def seconds_until(reset: float, now: datetime) -> float:
-    """A reset value as seconds from now: a duration in s or ms, or a Unix time in s or ms."""
+def seconds_until(reset: float, now: datetime, *, longest_s: float) -> float:
+    """A reset value as seconds from now: a Unix time in s or ms, else a duration, in ms if longer than `longest_s`."""
     if reset >= 1e12:
         return max(0.0, reset / 1000 - now.timestamp())
     if reset >= 1e9:
         return max(0.0, reset - now.timestamp())
-    return reset if reset <= 86400 else reset / 1000
+    return reset if reset <= longest_s else reset / 1000
 
 
 def _retry_after(value: str, now: datetime) -> float | None:

@@ -1,16 +1,17 @@
 """What Venice's refusals mean, told from their status and from any of the error shapes it uses."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from venice_mcp.client.pace import wait_asked_for
 from venice_mcp.client.transport import Answer
 from venice_mcp.errors import Changed, VeniceError
+from venice_mcp.secrets import Redactor
 from venice_mcp.text import plain, quoted, span
 
 
-def upstream_text(body: Any) -> str:
-    """Venice's own words out of any of its error shapes, made harmless and short."""
+def upstream_text(body: Any, redactor: Redactor) -> str:
+    """Venice's own words out of any of its error shapes, redacted before they are cut, made harmless and short."""
     if not isinstance(body, dict):
         return ""
     members = cast("dict[str, Any]", body)
@@ -22,12 +23,12 @@ def upstream_text(body: Any) -> str:
         fields = [name for name in cast("dict[str, Any]", details) if name != "_errors"]
         if fields:
             text = f"{text} ({', '.join(fields)})"
-    return plain(text, 200)
+    return plain(redactor.redact(text), 200)
 
 
-def refusal(answer: Answer, *, doing: str, used: str, write: bool) -> VeniceError:
+def refusal(answer: Answer, redactor: Redactor, now: datetime, *, doing: str, used: str) -> VeniceError:
     """What a complete answer other than 2xx means. `used` names the key that was sent, or is empty."""
-    said = upstream_text(answer.body)
+    said = upstream_text(answer.body, redactor)
     words = f"; it said {quoted(said, 200)}" if said else ""
     status = answer.status
     what = f"Venice refused to {doing} with {status}{words}."
@@ -54,7 +55,7 @@ def refusal(answer: Answer, *, doing: str, used: str, write: bool) -> VeniceErro
             status=status,
         )
     if status == 429:
-        asked = wait_asked_for(answer.headers, datetime.now(UTC))
+        asked = wait_asked_for(answer.headers, now)
         pause = (
             f"Wait {_pause(asked)} before calling again." if asked is not None else "Wait a minute, then call again."
         )
@@ -65,7 +66,6 @@ def refusal(answer: Answer, *, doing: str, used: str, write: bool) -> VeniceErro
             next_step="Check the network (proxy, captive portal), then call again.",
             code="not_json",
             status=status,
-            changed=Changed.UNKNOWN if write and answer.ok else Changed.NOTHING,
         )
     if status >= 500:
         return VeniceError(
@@ -101,8 +101,9 @@ _MINT_REFUSALS = {
 }
 
 
-def mint_refusal(answer: Answer) -> VeniceError:
-    plain_refusal = refusal(answer, doing="mint the key", used="", write=True)
+def mint_refusal(answer: Answer, redactor: Redactor, now: datetime) -> VeniceError:
+    """Which of the documented reasons a refused mint has."""
+    plain_refusal = refusal(answer, redactor, now, doing="mint the key", used="")
     for words, step in _MINT_REFUSALS.items():
         if words in plain_refusal.what:
             return VeniceError(

@@ -1,6 +1,7 @@
 """One request to Venice: the right host, a bounded answer, reads retried, writes sent once."""
 
 import json
+import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,9 +22,14 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+MAX_UNDER_WAY = 4
 READ_TRIES = 4
 READ_DEADLINE_S = 60.0
 WRITE_DEADLINE_S = 45.0
+
+_LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
@@ -69,10 +75,11 @@ class Transport:
     ) -> None:
         self._settings = settings
         self._handler = handler
-        self._now = now
+        self.now = now
         self._sleep = sleep
         self._client: httpx.AsyncClient | None = None
         self._failures = FailureBudget()
+        self._under_way = anyio.Semaphore(MAX_UNDER_WAY)
         self.skew_s: float | None = None
 
     async def close(self) -> None:
@@ -102,7 +109,7 @@ class Transport:
             else:
                 if last or not (answer.status == 429 or answer.status >= 500):
                     return answer
-                asked = wait_asked_for(answer.headers, self._now())
+                asked = wait_asked_for(answer.headers, self.now())
                 pause = backoff(attempt) if asked is None else asked
                 if waited + pause > MAX_WAIT_S:
                     return answer
@@ -135,15 +142,13 @@ class Transport:
                     code="unreachable",
                 ) from None
             raise AnswerLost(f"The connection broke before Venice answered ({error}).") from None
-        if answer.status >= 500:
+        if answer.status >= 500 or answer.status == 408:
             raise AnswerLost(
-                f"Venice answered {answer.status}, which may come after the work was done.",
-                status=answer.status,
+                f"Venice answered {answer.status}, which may come after the work was done.", status=answer.status
             )
-        if 300 <= answer.status < 400 or (answer.ok and not answer.is_json):
-            raise AnswerLost(
-                f"Venice answered {answer.status} with a body that could not be read.", status=answer.status
-            )
+        if not answer.is_json or 300 <= answer.status < 400:
+            # Venice refuses in JSON; anything else may come from a proxy that lost Venice's real answer.
+            raise AnswerLost(f"The answer, {answer.status}, had a body that could not be read.", status=answer.status)
         return answer
 
     # --- one exchange -------------------------------------------------------------------------
@@ -160,15 +165,17 @@ class Transport:
     ) -> Answer:
         if self._settings.blocked:
             raise VeniceError(self._settings.blocked, next_step="Correct the setting and restart.", code="blocked")
-        await self._stay_below_abuse_limit()
         url = self._settings.base_url + path
         self._check_destination(url, key)
         headers = {"Accept": "application/json"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key.reveal()}"
-        answer = await self._exchange(method, url, query, body, headers, deadline_s)
-        if not answer.ok:
-            self._failures.record()
+        # All that are under way may fail, so together with those that did they must stay below Venice's limit.
+        async with self._under_way:
+            await self._stay_below_abuse_limit()
+            answer = await self._exchange(method, url, query, body, headers, deadline_s)
+            if not answer.ok:
+                self._failures.record()
         self._note_clock(answer.headers.get("date", ""))
         return answer
 
@@ -225,7 +232,7 @@ class Transport:
 
     def _note_clock(self, date: str) -> None:
         try:
-            self.skew_s = (self._now() - parsedate_to_datetime(date)).total_seconds() if date else None
+            self.skew_s = (self.now() - parsedate_to_datetime(date)).total_seconds() if date else None
         except (ValueError, TypeError):
             self.skew_s = None
 
@@ -285,8 +292,10 @@ async def _bounded(response: "httpx.Response") -> bytes | None:
 
 
 def _decoded(raw: bytes) -> tuple[Any, bool]:
+    # Half of an emoji, which a cut text may end in, is no text for the parser below; it becomes a question mark.
+    raw = _LONE_SURROGATE.sub(rb"?", raw)
     try:
         # Not json.loads: this parser bounds the depth by itself.
-        return from_json(raw), True
+        return from_json(raw, allow_inf_nan=False), True
     except ValueError:
         return None, False

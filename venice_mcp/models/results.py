@@ -28,6 +28,7 @@ class PendingApproval(Result):
     tool: str
     what: str
     expires_at: str
+    command: Annotated[str | None, Field(description="for the person to run in their own terminal")] = None
 
 
 class Status(Result):

@@ -6,9 +6,9 @@ Keys") is sent only when it was given. `vcu` is read and never written.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
 from venice_mcp.secrets import Secret
@@ -21,7 +21,6 @@ PRIVACY = ("PRIVATE_ONLY", "PRIVATE_TEXT", "ALL")
 """Model privacy tiers, narrowest first."""
 
 MAX_ACTIVE_KEYS = 500
-MAX_CREATES_PER_MINUTE = 20
 
 
 def _secret(value: object) -> Secret:
@@ -34,10 +33,45 @@ SecretValue = Annotated[Secret, PlainValidator(_secret)]
 """A secret in an answer: wrapped the moment it is parsed."""
 
 
+def _text(value: object) -> object:
+    """Text for display: null is nothing, a number is its digits, anything else that is not text is nothing."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _text_or_none(value: object) -> object:
+    """Text such as a time, or none: one odd value must not hide the key it belongs to."""
+    return value if isinstance(value, str) else None
+
+
+def _members(value: object) -> object:
+    """An object whose members are all optional; null is the empty one."""
+    return {} if value is None else value
+
+
+def _numbers(value: object) -> object:
+    """The members that are numbers; Venice may add others."""
+    if not isinstance(value, dict):
+        return _members(value)
+    members = cast("dict[str, object]", value)
+    return {
+        name: item
+        for name, item in members.items()
+        if item is None or (isinstance(item, int | float) and not isinstance(item, bool))
+    }
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+OptionalText = Annotated[str | None, BeforeValidator(_text_or_none)]
+
+
 class Wire(BaseModel):
     """An answer of Venice: camelCase outside, snake_case inside, unknown members kept."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", defer_build=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="allow", allow_inf_nan=False, defer_build=True
+    )
 
 
 class Caps(Wire):
@@ -51,8 +85,8 @@ class Caps(Wire):
 class TrailingUsage(Wire):
     """Amounts as decimal strings."""
 
-    usd: str = "0"
-    diem: str = "0"
+    usd: Text = "0"
+    diem: Text = "0"
 
 
 class Usage(Wire):
@@ -64,14 +98,14 @@ class Key(Wire):
 
     id: str
     api_key_type: str
-    last6_chars: str = ""
-    description: str = ""
+    last6_chars: Text = ""
+    description: Text = ""
     consumption_limits: Caps = Field(default_factory=Caps)
-    limit_period: str = "EPOCH"
-    model_privacy: str = "ALL"
-    created_at: str | None = None
-    expires_at: str | None = None
-    last_used_at: str | None = None
+    limit_period: Text = "EPOCH"
+    model_privacy: Text = "ALL"
+    created_at: OptionalText = None
+    expires_at: OptionalText = None
+    last_used_at: OptionalText = None
     usage: Usage | None = None
     current_period_usage: TrailingUsage | None = None
     ip_allowlist: list[str] | None = None
@@ -85,6 +119,7 @@ class Key(Wire):
             "description": self.description,
             "usd_cap": self.consumption_limits.usd,
             "diem_cap": self.consumption_limits.diem,
+            "vcu_cap": self.consumption_limits.vcu,
             "limit_period": self.limit_period,
             "model_privacy": self.model_privacy,
             "expires_at": _one_spelling(self.expires_at),
@@ -104,6 +139,9 @@ class KeyList(Wire):
 
 
 class KeyAnswer(Wire):
+    """getApiKeyById sends no `success`; updateApiKey does, and false would mean that it was not done."""
+
+    success: Literal[True] = True
     data: Key
 
 
@@ -112,26 +150,31 @@ class NewKeyData(Wire):
 
     id: str
     api_key: SecretValue
-    api_key_type: str = ""
-    expires_at: str | None = None
+
+
+class Done(Wire):
+    """deleteApiKey."""
+
+    success: Literal[True]
 
 
 class NewKeyAnswer(Wire):
+    success: Literal[True] = True
     data: NewKeyData
 
 
 class Limit(Wire):
     amount: float
-    type: str
+    type: Text
 
 
 class ModelLimits(Wire):
-    api_model_id: str | None = None
+    api_model_id: OptionalText = None
     rate_limits: list[Limit] = Field(default_factory=list[Limit])
 
 
 class ApiTier(Wire):
-    id: str = ""
+    id: Text = ""
     is_charged: bool = False
 
 
@@ -139,10 +182,10 @@ class RateLimitsData(Wire):
     """getApiKeyRateLimits, for the calling key. Balance names are upper case here."""
 
     access_permitted: bool
-    api_tier: ApiTier = Field(default_factory=ApiTier)
-    balances: dict[str, float | None] = Field(default_factory=dict)
-    key_expiration: str | None = None
-    next_epoch_begins: str | None = None
+    api_tier: Annotated[ApiTier, BeforeValidator(_members)] = Field(default_factory=ApiTier)
+    balances: Annotated[dict[str, float | None], BeforeValidator(_numbers)] = Field(default_factory=dict)
+    key_expiration: OptionalText = None
+    next_epoch_begins: OptionalText = None
     rate_limits: list[ModelLimits] = Field(default_factory=list[ModelLimits])
 
 
@@ -153,11 +196,11 @@ class RateLimitsAnswer(Wire):
 class LogRow(Wire):
     """One hit of a limit (getApiKeyRateLimitLogs, experimental, the last 50 of the account)."""
 
-    api_key_id: str = ""
-    model_id: str = ""
-    rate_limit_tier: str = ""
-    rate_limit_type: str = ""
-    timestamp: str = ""
+    api_key_id: Text = ""
+    model_id: Text = ""
+    rate_limit_tier: Text = ""
+    rate_limit_type: Text = ""
+    timestamp: Text = ""
 
 
 class LogAnswer(Wire):
@@ -181,7 +224,7 @@ class BalanceAnswer(Wire):
     """getBillingBalance: no `data` wrapper, lower-case names. Null diem means not staking."""
 
     can_consume: bool
-    consumption_currency: str | None = None
+    consumption_currency: OptionalText = None
     balances: Balances = Field(default_factory=Balances)
     diem_epoch_allocation: float | None = None
 
@@ -190,19 +233,19 @@ class InferenceDetails(Wire):
     completion_tokens: int | None = None
     prompt_tokens: int | None = None
     inference_execution_time: int | None = None
-    request_id: str = ""
+    request_id: Text = ""
 
 
 class UsageEntry(Wire):
     """One ledger entry (getBillingUsageHistory). Amounts are numbers, negative for spending."""
 
-    timestamp: str = ""
-    sku: str = ""
+    timestamp: Text = ""
+    sku: Text = ""
     units: float = 0
     price_per_unit_usd: float = 0
     amount: float = 0
-    currency: str = ""
-    notes: str = ""
+    currency: Text = ""
+    notes: Text = ""
     inference_details: InferenceDetails | None = None
 
 
@@ -219,9 +262,9 @@ class ByDate(BaseModel):
 
 
 class ByModel(Wire):
-    model_name: str = ""
-    unit_type: str = ""
-    model_type: str | None = None
+    model_name: Text = ""
+    unit_type: Text = ""
+    model_type: OptionalText = None
     total_usd: float = 0
     total_diem: float = 0
     total_units: float = 0
@@ -231,7 +274,7 @@ class ByKey(Wire):
     """A null id is the web app."""
 
     api_key_id: str | None = None
-    description: str = ""
+    description: Text = ""
     total_usd: float = 0
     total_diem: float = 0
     total_units: float = 0
@@ -240,18 +283,13 @@ class ByKey(Wire):
 class AnalyticsAnswer(Wire):
     """getBillingUsageAnalytics (beta, cached for 10 minutes)."""
 
-    lookback: str = ""
+    lookback: Text = ""
     by_date: list[ByDate] = Field(default_factory=list[ByDate])
     by_model: list[ByModel] = Field(default_factory=list[ByModel])
     by_key: list[ByKey] = Field(default_factory=list[ByKey])
 
 
 # --- requests -------------------------------------------------------------------------------------
-
-
-def caps_to_wire(usd: float | None, diem: float | None) -> dict[str, float | None]:
-    """Both caps, always: whether a PATCH merges or replaces the one left out is not documented."""
-    return {"usd": usd, "diem": diem}
 
 
 class NewKeySettings(BaseModel):
@@ -303,7 +341,8 @@ class KeyChange(BaseModel):
         given = self.model_fields_set
         body: dict[str, Any] = {"id": self.id}
         if {"usd_cap", "diem_cap"} & given:
-            body["consumptionLimit"] = caps_to_wire(self.usd_cap, self.diem_cap)
+            # Always both: whether a PATCH merges or replaces the one left out is not documented.
+            body["consumptionLimit"] = {"usd": self.usd_cap, "diem": self.diem_cap}
         for name, wire in (
             ("description", "description"),
             ("limit_period", "limitPeriod"),

@@ -11,11 +11,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from venice_mcp.secrets import looks_like_secret
+from venice_mcp.secrets import KEY_SHAPE, looks_like_secret
 from venice_mcp.tools.fields import (
     MAX_TEXT,
+    PASTED,
     Allowlist,
     Cap,
+    Days,
     Description,
     ExpiresAt,
     ExpiresInDays,
@@ -27,6 +29,9 @@ from venice_mcp.tools.fields import (
     clean_text,
     problem_at,
 )
+
+NOT_TEXT = frozenset({"consumption_limit", "ip_allowlist", "deliver_to", "clear"})
+"""Arguments that are objects or lists."""
 
 
 class Limit(BaseModel):
@@ -44,7 +49,7 @@ class FileSink(BaseModel):
     kind: Literal["file"] = "file"
     path: Annotated[
         str,
-        Field(min_length=1, max_length=1024, description="Absolute or ~/ path of a new file"),
+        Field(min_length=1, max_length=200, description="Absolute or ~/ path of a new file"),
         AfterValidator(clean_text),
     ]
 
@@ -54,8 +59,8 @@ class Arguments(ArgModelBase):
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
-    SECRET_FIELDS: ClassVar[frozenset[str]] = frozenset()
-    """Arguments that may hold a signature or token; in all others anything like a secret is refused."""
+    OPAQUE_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """Opaque arguments: signatures, tokens, cursors. Only keys are refused there, not all that looks like noise."""
 
     def model_dump_one_level(self) -> dict[str, Any]:
         return {"args": self}
@@ -65,17 +70,12 @@ class Arguments(ArgModelBase):
     def _refuse_secrets(cls, values: Any) -> Any:
         if isinstance(values, dict):
             for name, value in cast("dict[str, Any]", values).items():
-                if name in cls.SECRET_FIELDS:
-                    continue
+                opaque = name in cls.OPAQUE_FIELDS
                 texts = list(_strings(value))
-                if any(len(text) > MAX_TEXT for text in texts):
+                if any(len(text) > MAX_TEXT for text in texts) and not opaque:
                     raise problem_at(name, f"is longer than {MAX_TEXT} characters")
-                if any(looks_like_secret(text) for text in texts):
-                    raise problem_at(
-                        name,
-                        "holds what looks like a secret. It was not sent anywhere, but it stands in this"
-                        " conversation now: revoke that key",
-                    )
+                if any(KEY_SHAPE.search(text) if opaque else looks_like_secret(text) for text in texts):
+                    raise problem_at(name, PASTED)
         return cast("Any", values)
 
 
@@ -114,8 +114,8 @@ class ListApiKeys(Arguments):
     last6_chars: (
         Annotated[str, Field(max_length=6, pattern=r"^[A-Za-z0-9_-]*$", description="How the key ends")] | None
     ) = None
-    unused_for_days: Annotated[float, Field(ge=0, description="Not used for N days, or never")] | None = None
-    expiring_within_days: Annotated[float, Field(gt=0)] | None = None
+    unused_for_days: Annotated[Days, Field(description="Not used for N days, or never")] | None = None
+    expiring_within_days: Days | None = None
     without_cap: Annotated[bool, Field(description="true: only keys with neither a USD nor a DIEM cap")] = False
     sort: Annotated[
         Literal["created", "last_used", "expires", "description", "usage"],
@@ -227,7 +227,7 @@ class GetRateLimitLog(Arguments):
 
 
 class CreateWeb3ApiKey(KeySettingsArguments):
-    SECRET_FIELDS: ClassVar[frozenset[str]] = frozenset({"token", "signature"})
+    OPAQUE_FIELDS: ClassVar[frozenset[str]] = frozenset({"token", "signature"})
 
     description: Description = "Web3 API Key"
     address: (
@@ -267,15 +267,11 @@ class GetBillingUsage(Arguments):
         | None
     ) = None
 
-    SECRET_FIELDS: ClassVar[frozenset[str]] = frozenset({"cursor"})
+    OPAQUE_FIELDS: ClassVar[frozenset[str]] = frozenset({"cursor"})
 
     @model_validator(mode="after")
     def _cursor_alone(self) -> Self:
-        if (
-            self.cursor
-            and self.model_fields_set - {"cursor", "page_size"}
-            and (self.start or self.end or self.currency)
-        ):
+        if self.cursor and (self.start or self.end or self.currency):
             raise problem_at("cursor", "goes alone: the first page's filters ride inside it")
         return self
 

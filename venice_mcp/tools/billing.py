@@ -43,8 +43,8 @@ async def venice_get_billing_balance(args: NoArguments, ctx: Ctx) -> Annotated[C
 
 
 async def venice_get_billing_usage(args: GetBillingUsage, ctx: Ctx) -> Annotated[CallToolResult, BillingUsage]:
-    """Page through the account's usage ledger, oldest first: what was charged, when, in which currency. Entries do not
-    name a key; for spend per key use venice_get_usage_analytics."""
+    """Page through the account's usage ledger, oldest first: what was charged, when, in which currency. For recent
+    charges give start. Entries do not name a key; for spend per key use venice_get_usage_analytics."""
     page = await app_of(ctx).client.get_billing_usage(_ledger_query(args))
     totals: dict[str, float] = defaultdict(float)
     for entry in page.data:
@@ -60,7 +60,10 @@ async def venice_get_billing_usage(args: GetBillingUsage, ctx: Ctx) -> Annotated
     if result.rows:
         rows = [[str(value) if value is not None else "-" for value in row] for row in result.rows]
         lines.append(table(result.columns, rows))
-    lines.append(f"More: cursor={result.next_cursor}" if result.next_cursor else "This is the last page.")
+    if page.next_cursor and not result.next_cursor:
+        lines.append("There is more, but Venice's cursor for it is unusable; ask for a shorter time instead.")
+    else:
+        lines.append(f"More: cursor={result.next_cursor}" if result.next_cursor else "This is the last page.")
     return answer("\n".join(lines), result)
 
 

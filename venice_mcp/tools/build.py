@@ -1,23 +1,31 @@
 """From a typed function to a tool: closed arguments, our own error texts, a lean schema, a readable result."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from mcp.server.mcpserver.exceptions import ToolError
+import anyio.to_thread
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema, from_json
 
+from venice_mcp.app import App, app_of
 from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.results import Result
 from venice_mcp.secrets import looks_like_secret
 from venice_mcp.text import plain
-from venice_mcp.tools.arguments import Arguments
+from venice_mcp.tools.arguments import NOT_TEXT, Arguments
+from venice_mcp.tools.fields import PASTED
+
+NOTHING_SENT = f"{Changed.NOTHING.value} Nothing was sent."
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def _unpacked(arguments: dict[str, Any]) -> dict[str, Any]:
     """Objects and lists that a client sent as JSON text, which some do, as what they are. Null is left out."""
     unpacked: dict[str, Any] = {}
     for name, value in arguments.items():
-        if isinstance(value, str) and value[:1] in ("{", "["):
+        if name in NOT_TEXT and isinstance(value, str):
             with suppress(ValueError):
                 value = from_json(value)
         if value is not None:
@@ -107,45 +115,71 @@ def _unpacked(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bad_arguments(error: ValidationError, model: type[Arguments]) -> str:
-    """Each problem with the argument's name; the value itself may be a secret and stays out."""
+    """Each problem with the argument's name; the value itself may be a secret and stays out, as do foreign names."""
     lines: list[str] = []
     for item in error.errors(include_url=False, include_input=False)[:5]:
-        path = [str(part) for part in item["loc"]]
         context = item.get("ctx") or {}
+        path = [str(part) for part in item["loc"]] or [str(context.get("argument", "arguments"))]
         if item["type"] == "extra_forbidden":
-            name = path[-1]
-            shown = f"'{plain(name, 40)}'" if not looks_like_secret(name) else "(name withheld)"
-            takes = ", ".join(model.model_fields) or "none"
-            lines.append(f"unknown argument {shown}; this tool takes: {takes}")
+            lines.append(
+                f"unknown argument {_name(path[-1])}; this tool takes: {', '.join(model.model_fields) or 'none'}"
+            )
             continue
-        place = ".".join(path) or str(context.get("argument", "arguments"))
+        place = ".".join(path) if path[0] in model.model_fields else _name(path[0])
         problem = str(context["text"]) if item["type"] == "argument" else item["msg"]
         lines.append(f"{place}: {problem}")
-    return f"{'; '.join(lines)}. {Changed.NOTHING.value} Nothing was sent. Correct the arguments and call again."
+    return f"{'; '.join(lines)}. {NOTHING_SENT} Correct the arguments and call again."
+
+
+def _name(name: str) -> str:
+    return f"'{plain(name, 40)}'" if not looks_like_secret(name) else "(name withheld)"
 
 
 class VeniceTool(Tool):
-    """A tool whose failures arrive as our own sentences."""
+    """A tool whose failures arrive as our own sentences, and which takes no secret this server knows."""
 
     async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
+        app = app_of(context)
+        for name, value in arguments.items():
+            # A token or signature is known from the moment it was used, and is sent again on purpose.
+            if name not in ("token", "signature") and app.redactor.redact_tree([name, value]) != [name, value]:
+                known = name in cast("type[Arguments]", self.fn_metadata.arg_model).model_fields
+                raise ToolError(f"{name if known else '(name withheld)'}: {PASTED}. {NOTHING_SENT} Leave it out.")
         try:
             return await super().run(arguments, context, convert_result=convert_result)
         except ToolError as error:
-            cause = error.__cause__
-            if isinstance(cause, VeniceError):
-                raise ToolError(str(cause)) from None
-            if isinstance(cause, ToolError):
-                raise ToolError(_resolver_text(cause)) from None
-            raise
+            raise ToolError(self._explained(error.__cause__, error)) from None
+        except MCPError:
+            unanswered = await self._unanswered(app)
+            if unanswered is None:
+                raise
+            raise ToolError(str(unanswered)) from None
 
-
-def _resolver_text(cause: ToolError) -> str:
-    text = str(cause)
-    if text.startswith("Resolver "):
+    def _explained(self, cause: BaseException | None, error: ToolError) -> str:
+        if isinstance(cause, VeniceError):
+            return str(cause)
+        if isinstance(cause, ToolError) and str(cause).startswith("Resolver "):
+            return f"The answer did not fit the question, so it was not done. {NOTHING_SENT} Call again to ask anew."
+        if isinstance(cause, ToolError):
+            return str(cause)
+        if not isinstance(error, UnexpectedToolError):
+            return str(error)
+        _log.error("%s failed unexpectedly", self.name, exc_info=cause)
+        if self.annotations is None or self.annotations.read_only_hint:
+            return f"venice-mcp failed unexpectedly. {Changed.NOTHING.value} Please report it; see the log."
         return (
-            f"The answer did not fit the question, so it was not done. {Changed.NOTHING.value} Call again to ask anew."
+            f"venice-mcp failed unexpectedly. {Changed.UNKNOWN.value}"
+            " Read the keys with venice_list_api_keys before calling again."
         )
-    return text
+
+    async def _unanswered(self, app: App) -> VeniceError | None:
+        """A client that says it can ask, but answers with an error: the request waits for the terminal instead."""
+        if self.annotations is None or self.annotations.read_only_hint:
+            return None
+        account = await app.client.keys.account()
+        waiting = await anyio.to_thread.run_sync(lambda: app.store.waiting(app.now(), account=account))
+        mine = [item for item in waiting if item.state == "pending" and item.data["tool"] == self.name]
+        return app.guard.unanswered(mine[0], "The client could not ask a person.") if mine else None
 
 
 def build(spec: ToolSpec) -> Tool:

@@ -8,8 +8,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from venice_mcp.text import plain
+
 MAX_CAP = 9_999_999_999
 MAX_TEXT = 2_000
+PASTED = "holds what looks like a secret; if it is one, it stands in this conversation now, so revoke that key"
 
 
 def problem(text: str) -> PydanticCustomError:
@@ -31,7 +34,7 @@ def clean_text(value: str) -> str:
 
 def _description(value: str) -> str:
     value = clean_text(value).strip()
-    if not value:
+    if not plain(value):
         raise problem("must not be blank; say what the key is for")
     # Venice does not say whether 64 counts code points or UTF-16 units, so both must fit.
     if len(value.encode("utf-16-le")) // 2 > 64:
@@ -51,12 +54,12 @@ def _not_uuid() -> str:
 
 
 def _range(value: str) -> str:
+    text = value.strip()
     try:
-        return (
-            str(ipaddress.ip_network(value.strip(), strict=False))
-            if "/" in value
-            else str(ipaddress.ip_address(value.strip()))
-        )
+        # A zone ("%eth0") may hold any words, and means nothing to Venice.
+        if "%" in text:
+            raise ValueError
+        return str(ipaddress.ip_network(text, strict=False) if "/" in text else ipaddress.ip_address(text))
     except ValueError:
         raise problem("every entry must be an IP address or a CIDR range such as 203.0.113.0/24") from None
 
@@ -105,6 +108,7 @@ ExpiresAt = Annotated[
     str,
     Field(max_length=40, description="Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days"),
 ]
+Days = Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False), BeforeValidator(_no_bool)]
 ExpiresInDays = Annotated[
     float, Field(gt=0, le=36500, allow_inf_nan=False, description="Days from now"), BeforeValidator(_no_bool)
 ]

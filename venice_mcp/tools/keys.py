@@ -57,7 +57,17 @@ async def find_key(app: App, args: OneKey) -> Key:
             next_step="Ask the person which one, then give its key_id.",
             code="ambiguous",
         )
-    return found[0]
+    # Read by id, like every later look at it, so that two endpoints' spellings never count as a change.
+    return await app.client.get_api_key(found[0].id)
+
+
+async def runs_on(app: App, key: Key) -> bool:
+    """Whether this server itself uses the key, as far as type and last six tell."""
+    held = [await app.client.keys.get("ADMIN"), await app.client.keys.get("INFERENCE")]
+    return any(
+        item.secret is not None and item.kind == key.api_key_type and item.secret.last6 == key.last6_chars
+        for item in held
+    )
 
 
 def detail_of(key: Key) -> KeyDetail:
@@ -91,7 +101,7 @@ def _safe(value: str | None) -> str | None:
 def _detail_text(key: KeyDetail, now: datetime) -> str:
     lines = [
         f"{key.api_key_type} key {quoted(key.description)} ...{key.last6_chars}, id {key.id}",
-        f"Cap: {caps(key.usd_cap, key.diem_cap, key.limit_period)}. Models: {key.model_privacy}.",
+        f"Cap: {caps(key.usd_cap, key.diem_cap, key.limit_period, key.vcu_cap)}. Models: {key.model_privacy}.",
         f"Created {when(key.created_at, now, 'unknown')}. Last used {when(key.last_used_at, now)}."
         f" Expires: {when(key.expires_at, now)}.",
     ]
@@ -176,7 +186,8 @@ def made_answer(made: Made, settings: NewKeySettings, now: datetime, address: st
         notes=notes,
     )
     lines = [
-        f"Created the {settings.api_key_type} key {quoted(settings.description)} ...{made.last6}, id {result.id}.",
+        f"{f'Wallet {address} minted' if address else 'Created'} the {settings.api_key_type} key"
+        f" {quoted(settings.description)} ...{made.last6}, id {result.id}.",
         f"Cap: {caps(settings.usd_cap, settings.diem_cap, settings.limit_period)}."
         f" Expires: {when(settings.expires_at, now)}.",
         f"Secret: {secret}"
@@ -229,6 +240,7 @@ def change_of(key: Key, args: UpdateApiKey, now: datetime) -> KeyChange:
 
 async def propose_update(args: UpdateApiKey, ctx: Ctx) -> Proposal:
     app = app_of(ctx)
+    expiry(args, app.now())  # refused before anything is read
     key = await find_key(app, args)
     change = change_of(key, args, app.now())
     return Proposal(
@@ -236,7 +248,7 @@ async def propose_update(args: UpdateApiKey, ctx: Ctx) -> Proposal:
         fingerprint=fingerprint(venice_update_api_key.__name__, args, key.id),
         operation="updateApiKey",
         intent=change.intent(),
-        question=about_update(key, change, app.now()),
+        question=about_update(key, change, app.now(), in_use=await runs_on(app, key)),
         target=key.settings(),
         reread=_reread(app, key.id),
     )
@@ -273,7 +285,7 @@ async def propose_revoke(args: OneKey, ctx: Ctx) -> Proposal:
         fingerprint=fingerprint(venice_revoke_api_key.__name__, args, key.id),
         operation="deleteApiKey",
         intent={"id": key.id},
-        question=about_revoke(key, app.now()),
+        question=about_revoke(key, app.now(), in_use=await runs_on(app, key)),
         target=key.settings(),
         reread=_reread(app, key.id),
     )

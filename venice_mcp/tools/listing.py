@@ -9,7 +9,7 @@ from mcp_types import CallToolResult
 from venice_mcp.app import Ctx, app_of
 from venice_mcp.models.results import KeyPage, KeyRow
 from venice_mcp.models.wire import Key
-from venice_mcp.text import amount, cell, parse_time, plain, plural, table
+from venice_mcp.text import amount, away, cell, parse_time, plain, plural, table
 from venice_mcp.tools.arguments import ListApiKeys
 from venice_mcp.tools.build import answer
 
@@ -34,10 +34,10 @@ async def venice_list_api_keys(args: ListApiKeys, ctx: Ctx) -> Annotated[CallToo
         columns=list(KeyRow._fields),
         rows=rows,
     )
-    return answer(_list_text(page), page)
+    return answer(_list_text(page, now), page)
 
 
-def _list_text(page: KeyPage) -> str:
+def _list_text(page: KeyPage, now: datetime) -> str:
     head = (
         f"{plural(page.total, 'active key')} ({page.inference} INFERENCE, {page.admin} ADMIN,"
         f" {page.without_cap} without cap); {page.matching} match, {len(page.rows)} shown."
@@ -52,12 +52,17 @@ def _list_text(page: KeyPage) -> str:
             row.last6_chars,
             _row_caps(row),
             row.last_used or "never",
-            row.expires or "never",
+            _with_distance(row.expires, now),
         ]
         for row in page.rows
     ]
     more = f"\nMore: page={page.next_page}." if page.next_page else ""
     return f"{head}\n{table(['id', 'description', 'type', 'last6', 'cap', 'last used', 'expires'], rows)}{more}"
+
+
+def _with_distance(day: str | None, now: datetime) -> str:
+    end = parse_time(day)
+    return f"{day} ({away(end, now)})" if end else (day or "never")
 
 
 def _row_caps(row: KeyRow) -> str:

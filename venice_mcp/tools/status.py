@@ -29,7 +29,8 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
     """The state of this server, without sending anything to Venice."""
     problems = list(app.settings.problems)
     try:
-        waiting = await anyio.to_thread.run_sync(lambda: app.store.waiting(app.now(), account=app.settings.account))
+        account = await app.client.keys.account()
+        waiting = await anyio.to_thread.run_sync(lambda: app.store.waiting(app.now(), account=account))
     except StoreError as error:
         waiting = []
         problems.append(f"{error.what} {error.next_step} Until then nothing can be created, changed or revoked.")
@@ -48,7 +49,7 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
         keys=keys,
         can_ask=asking,
         protocol_version=protocol_version,
-        pending=[_pending(item) for item in waiting],
+        pending=[_pending(item, app) for item in waiting],
         problems=problems,
     )
 
@@ -66,13 +67,14 @@ def _configured(found: Credential) -> ConfiguredKey:
     )
 
 
-def _pending(item: Approval) -> PendingApproval:
+def _pending(item: Approval, app: App) -> PendingApproval:
     return PendingApproval(
         code=item.code,
         state=item.state,
         tool=plain(str(item.data["tool"]), 60),
         what=plain(str(item.data["headline"]), 160),
         expires_at=to_wire(item.expires_at),
+        command=approve_command(item.code, app.store) if item.state == "pending" else None,
     )
 
 
@@ -97,13 +99,12 @@ def _text(status: Status, app: App) -> str:
         for key in status.keys
     ]
     lines = [f"venice-mcp {status.version}. {where} {asking}", table(["key", "type", "last6", "from"], rows)]
-    lines += [_waiting(item, app) for item in status.pending]
+    lines += [_waiting(item) for item in status.pending]
     lines += [f"Problem: {cell(problem, 400)}" for problem in status.problems]
     return "\n".join(lines)
 
 
-def _waiting(item: PendingApproval, app: App) -> str:
+def _waiting(item: PendingApproval) -> str:
     if item.state == "granted":
         return f"Approved, not yet used: {item.what} Call {item.tool} again, unchanged, until {item.expires_at}."
-    command = approve_command(item.code, app.store)
-    return f"Waiting for a person: {item.what} [{item.tool}] until {item.expires_at}. To approve: {command}"
+    return f"Waiting for a person: {item.what} [{item.tool}] until {item.expires_at}. To approve: {item.command}"

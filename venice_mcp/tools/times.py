@@ -1,6 +1,6 @@
 """Times in arguments: dates, ISO times with any offset, and days from now."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from venice_mcp.errors import ArgumentError
 from venice_mcp.text import parse_time, to_wire
@@ -23,7 +23,8 @@ def expiry(args: KeySettingsArguments | UpdateApiKey, now: datetime) -> str | No
         moment = instant(args.expires_at, "expires_at", end_of_day=True)
     else:
         return None
-    if moment <= now:
+    # Venice takes whole seconds; a moment within this second would have passed when it arrives.
+    if moment.replace(microsecond=0) <= now:
         raise ArgumentError(
             "expires_at",
             f"lies in the past; it is now {now:%Y-%m-%d %H:%M} UTC.",
@@ -41,6 +42,17 @@ def instant(value: str, argument: str, *, end_of_day: bool = False) -> datetime:
             "is not a date or an ISO 8601 time.",
             "Write it like 2027-01-31 or 2027-01-31T18:00:00+01:00.",
         )
-    if end_of_day and len(value.strip()) == len("2027-01-31"):
+    if moment.year < 1970:
+        raise ArgumentError(argument, "lies before 1970.", "Give a later time.")
+    if end_of_day and _is_date(value):
         moment = moment.replace(hour=23, minute=59, second=59, tzinfo=UTC)
     return moment
+
+
+def _is_date(value: str) -> bool:
+    """Whether it names a day and no time; every ISO spelling of a date counts."""
+    try:
+        date.fromisoformat(value.strip())
+    except ValueError:
+        return False
+    return True

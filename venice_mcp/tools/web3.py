@@ -50,6 +50,7 @@ async def propose_mint(args: CreateWeb3ApiKey, ctx: Ctx) -> Proposal:
             settings,
             address=address,
             destination=args.deliver_to.path if args.deliver_to else None,
+            can_revoke=(await app.client.keys.get("ADMIN")).secret is not None,
             now=app.now(),
         ),
     )

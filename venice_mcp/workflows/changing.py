@@ -29,7 +29,7 @@ class Changer:
         """
         change = KeyChange.model_validate(verdict.case.proposal.intent)
         approved = await self.guard.judge(verdict)
-        with self.critical.section():
+        with self.critical.section(f"changing key {change.id}"):
             consent = await self.guard.redeem(approved)
             try:
                 key = await self.client.update_api_key(change, consent)
@@ -45,7 +45,7 @@ class Changer:
         """
         key_id = str(verdict.case.proposal.intent["id"])
         approved = await self.guard.judge(verdict)
-        with self.critical.section():
+        with self.critical.section(f"revoking key {key_id}"):
             consent = await self.guard.redeem(approved)
             try:
                 await self.client.delete_api_key(key_id, consent)

@@ -7,20 +7,26 @@ import anyio
 
 
 class Critical:
-    """Shields sections from cancellation and tells when none is running, so that a shutdown can wait for them."""
+    """Shields sections from cancellation and knows which are running, so that a shutdown can wait for them."""
 
     def __init__(self) -> None:
-        self._running = 0
+        self._running: dict[object, str] = {}
         self._idle: anyio.Event | None = None
 
+    @property
+    def running(self) -> list[str]:
+        """What is being done right now, in words without secrets."""
+        return list(self._running.values())
+
     @contextmanager
-    def section(self) -> Generator[None]:
-        self._running += 1
+    def section(self, doing: str) -> Generator[None]:
+        mark = object()
+        self._running[mark] = doing
         try:
             with anyio.CancelScope(shield=True):
                 yield
         finally:
-            self._running -= 1
+            del self._running[mark]
             if not self._running and self._idle is not None:
                 self._idle.set()
 

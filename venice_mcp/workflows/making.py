@@ -3,26 +3,27 @@
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
 import anyio
 import anyio.to_thread
 
 from venice_mcp.client import VeniceClient
-from venice_mcp.consent import Consent
+from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
 from venice_mcp.guard import Guard, Verdict
-from venice_mcp.models.wire import MAX_ACTIVE_KEYS, MAX_CREATES_PER_MINUTE, Key, NewKeyData, NewKeySettings
+from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData, NewKeySettings
+from venice_mcp.questions import label, shown
 from venice_mcp.secrets import FileSink, PreparedFile, Secret, SinkError
-from venice_mcp.store import Store
+from venice_mcp.store import MAKING_PACE, Store
 from venice_mcp.text import plain, plural, quoted
 from venice_mcp.workflows.critical import Critical
 
-MAKING_TOOLS = ("venice_create_api_key", "venice_create_web3_api_key")
-_MINUTE = timedelta(seconds=60)
 MAX_PACE_WAIT_S = 25.0
+READ_BACK_S = 8.0
 _log = logging.getLogger(__name__)
 
 
@@ -57,7 +58,6 @@ class Maker:
     guard: Guard
     store: Store
     critical: Critical
-    account: str
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 
@@ -72,7 +72,7 @@ class Maker:
         async def post(consent: Consent) -> NewKeyData:
             return await self.client.create_api_key(settings, consent)
 
-        return await self._make(verdict, settings, path, self.room_for_one_more, post)
+        return await self._make(verdict, settings, path, self.room_for_one_more, post, ours=True)
 
     async def mint(self, verdict: Verdict, path: str | None, signer: Signer) -> Made:
         """Like `create`, for a wallet. The token is fetched before the approval is spent, and signed after."""
@@ -91,7 +91,7 @@ class Maker:
                 settings, address=address, token=tokens[0], signature=signature, consent=consent
             )
 
-        return await self._make(verdict, settings, path, look, post)
+        return await self._make(verdict, settings, path, look, post, ours=False)
 
     async def _keys_if_readable(self) -> list[Key] | None:
         """What a mint can be compared with afterwards: it needs no ADMIN key, so it may not fail for want of one."""
@@ -117,16 +117,17 @@ class Maker:
 
     async def keep_pace(self) -> None:
         """Wait, for at most 25 s, until one more key stays within 20 creates a minute on this machine."""
-        since = self.now() - _MINUTE
+        since = self.now() - MAKING_PACE.window
+        account = await self.client.keys.account()
         spent = await anyio.to_thread.run_sync(
-            lambda: self.store.spent_since(account=self.account, tools=MAKING_TOOLS, since=since)
+            lambda: self.store.spent_since(account=account, tools=MAKING_PACE.tools, since=since)
         )
-        if len(spent) < MAX_CREATES_PER_MINUTE:
+        if len(spent) < MAKING_PACE.most:
             return
-        wait = (spent[-MAX_CREATES_PER_MINUTE] + _MINUTE - self.now()).total_seconds()
+        wait = (spent[-MAKING_PACE.most] + MAKING_PACE.window - self.now()).total_seconds()
         if wait > MAX_PACE_WAIT_S:
             raise VeniceError(
-                f"{len(spent)} keys were made in the last minute, and Venice allows {MAX_CREATES_PER_MINUTE}.",
+                f"{len(spent)} keys were made in the last minute, and Venice allows {MAKING_PACE.most}.",
                 next_step=f"Call again in {int(wait) + 1} s.",
                 code="create_pace",
             )
@@ -139,6 +140,8 @@ class Maker:
         path: str | None,
         look: Callable[[], Awaitable[list[Key] | None]],
         post: Callable[[Consent], Awaitable[NewKeyData]],
+        *,
+        ours: bool,
     ) -> Made:
         approved = await self.guard.judge(verdict)
         before = await look()
@@ -146,31 +149,51 @@ class Maker:
         prepared = await anyio.to_thread.run_sync(prepare, path) if path is not None else None
         try:
             # From the moment the approval is spent nothing may interrupt: the key and its secret must be accounted for.
-            with self.critical.section():
+            with self.critical.section(f"making the key {quoted(settings.description)}"):
                 consent = await self.guard.redeem(approved)
                 try:
                     new = await post(consent)
                 except AnswerLost as lost:
-                    raise await self._account_for(lost, settings, before) from None
-                made = await self._deliver(new, consent, prepared)
-                undo = self.guard.undo(consent, new.id)
-            if made.secret is not None and cancelled():
-                with self.critical.section():
-                    await self._nobody_waits(new, undo)
+                    raise await self._account_for(lost, settings, before, ours=ours) from None
+                made = await self._deliver(new, settings, consent, prepared)
+            if cancelled():
+                with self.critical.section(f"revoking key {plain(new.id, 40)} again"):
+                    await self._nobody_waits(made, new, consent)
             return made
         finally:
             if prepared is not None:
                 prepared.discard()
 
-    async def _deliver(self, new: NewKeyData, consent: Consent, prepared: PreparedFile | None) -> Made:
+    async def _deliver(
+        self, new: NewKeyData, settings: NewKeySettings, consent: Consent, prepared: PreparedFile | None
+    ) -> Made:
         secret = new.api_key
         if prepared is None:
-            return Made(new.id, secret.last6, secret, None)
+            return Made(new.id, secret.last6, secret, None, await self._doubts(new, settings))
         try:
             await anyio.to_thread.run_sync(prepared.write, secret)
-        except SinkError as error:
-            raise await self._take_back(new, consent, str(error)) from None
-        return Made(new.id, secret.last6, None, prepared.path)
+        except OSError as error:
+            reason = str(error) if isinstance(error, SinkError) else type(error).__name__
+            raise await self._take_back(new, consent, reason) from None
+        return Made(new.id, secret.last6, None, prepared.path, await self._doubts(new, settings))
+
+    async def _doubts(self, new: NewKeyData, settings: NewKeySettings) -> tuple[str, ...]:
+        """Notes on settings that are not as asked for; the answer to a create may echo them wrongly, so it is read."""
+        got: dict[str, Any] | None = None
+        with anyio.move_on_after(READ_BACK_S), suppress(VeniceError):
+            got = (await self.client.get_api_key(new.id)).settings()
+        if got is None:
+            return ("The new key could not be read back; its settings are told as they were asked for.",)
+        wanted = settings.model_dump(exclude_none=True) | {"usd_cap": settings.usd_cap, "diem_cap": settings.diem_cap}
+        if settings.ip_allowlist is not None:
+            wanted["ip_allowlist"] = sorted(settings.ip_allowlist)
+        now = self.now()
+        return tuple(
+            f"ATTENTION: Venice set {label(name)} to {shown(name, got[name], now)},"
+            f" not {shown(name, wanted[name], now)} as asked for."
+            for name in wanted
+            if canonical(got[name]) != canonical(wanted[name])
+        )
 
     async def _take_back(self, new: NewKeyData, consent: Consent, why: str) -> VeniceError:
         """Revoke the key whose secret could not be saved; nobody holds it, so it must not live."""
@@ -178,7 +201,7 @@ class Maker:
         name = f"{key_id} (...{new.api_key.last6})"
         problem = f"The key {name} was made, but its secret could not be saved: {plain(why, 200)}."
         try:
-            await self.client.delete_api_key(new.id, self.guard.undo(consent, new.id))
+            await self.client.delete_api_key(new.id, self.guard.undo(consent))
         except VeniceError as error:
             return VeniceError(
                 f"{problem} Revoking it again failed too: {error.what}",
@@ -193,24 +216,38 @@ class Maker:
             code="undone",
         )
 
-    async def _nobody_waits(self, new: NewKeyData, undo: Consent) -> None:
-        """Revoke a key whose secret was to be displayed to a caller that is gone: it would be lost and alive."""
+    async def _nobody_waits(self, made: Made, new: NewKeyData, consent: Consent) -> None:
+        """The caller is gone. A key whose secret was to be displayed is revoked: it would be lost and alive."""
         name = f"{plain(new.id, 40)} (...{new.api_key.last6})"
+        if made.delivered_to is not None:
+            _log.warning("The call was cancelled after key %s was made; its secret was saved.", name)
+            return
         try:
-            await self.client.delete_api_key(new.id, undo)
+            await self.client.delete_api_key(new.id, self.guard.undo(consent))
         except VeniceError as error:
             _log.warning("The call was cancelled after key %s was made; revoke it: %s", name, error.what)
         else:
             _log.warning("The call was cancelled after key %s was made; it was revoked again.", name)
 
-    async def _account_for(self, lost: AnswerLost, settings: NewKeySettings, before: list[Key] | None) -> VeniceError:
-        """What became of a create whose answer was lost, found out by comparing the list before and after."""
+    async def _account_for(
+        self, lost: AnswerLost, settings: NewKeySettings, before: list[Key] | None, *, ours: bool
+    ) -> VeniceError:
+        """What became of a create whose answer was lost, found out by comparing the list before and after.
+
+        `ours` is False when the key may belong to another account, whose list this is not: absence then says nothing.
+        """
         unknown = VeniceError(
             f"{lost.what} Whether a key was made could not be found out.",
             next_step=f"Look for a new key {quoted(settings.description)} with venice_list_api_keys before calling"
             " again; if there is one, revoke it, because its secret is lost.",
             changed=Changed.UNKNOWN,
             code="outcome_unknown",
+        )
+        absent = VeniceError(
+            f"{lost.what} The list of keys shows no new one.",
+            next_step="Look again with venice_list_api_keys in a minute; call again if it is still not there.",
+            changed=Changed.UNKNOWN,
+            code="probably_not_made",
         )
         if before is None:
             return unknown
@@ -219,25 +256,17 @@ class Maker:
         except VeniceError:
             return unknown
         known = {key.id for key in before}
-        new = [
-            key
-            for key in after
-            if key.id not in known
-            and key.description == settings.description
-            and key.api_key_type == settings.api_key_type
-        ]
+        new = [key for key in after if key.id not in known]
+        # Venice may spell a description otherwise than it was sent, so others are named too, after the exact ones.
+        new.sort(key=lambda key: (key.description, key.api_key_type) != (settings.description, settings.api_key_type))
         if not new:
-            return VeniceError(
-                f"{lost.what} The list of keys shows no new one.",
-                next_step="Look again with venice_list_api_keys in a minute; call again if it is still not there.",
-                changed=Changed.UNKNOWN,
-                code="probably_not_made",
-            )
-        names = ", ".join(f"{plain(key.id, 40)} (...{plain(key.last6_chars, 6)})" for key in new[:5])
+            return absent if ours else unknown
+        names = ", ".join(f"{plain(key.id, 40)} {quoted(key.description)}" for key in new[:5])
         return VeniceError(
-            f"{lost.what} The list of keys shows {plural(len(new), 'new key')} that fits: {names}. Its secret is lost.",
+            f"{lost.what} The list of keys shows {plural(len(new), 'new key')}: {names}."
+            " If it is the one asked for, its secret is lost.",
             next_step="Revoke it with venice_revoke_api_key unless somebody else made it, then call again.",
-            changed=Changed.SOMETHING,
+            changed=Changed.UNKNOWN if len(new) > 1 else Changed.SOMETHING,
             code="secret_lost",
         )
 

@@ -38,7 +38,7 @@ lint: setup ## ruff check, ruff format --check, basedpyright
 
 test: lint ## Everything CI runs: lint, then pytest
 	$(call step,pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 format: setup ## Let ruff rewrite the code
 	@$(BIN)/ruff check --fix .

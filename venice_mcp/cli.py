@@ -103,7 +103,7 @@ def _serve(options: argparse.Namespace) -> int:
         return 1
     except KeyboardInterrupt:
         pass
-    except Exception:
+    except Exception:  # the edge of the process: past it Python would print secrets unredacted
         logging.getLogger(__name__).exception("venice-mcp ended unexpectedly")
         return 1
     finally:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 SHUTDOWN_S = 1.2
 """How long a write in flight may take to finish once the server is told to end."""
 _HANGUP_CHECK_S = 0.1
+_LAST_ANSWERS_S = 0.5
 MCP_PATH = "/mcp"
 _log = logging.getLogger(__name__)
 
@@ -131,10 +132,12 @@ async def run_http(app: App, *, host: str, port: int, token_file: Path | None) -
         await finish_writes(app)
         # What is cut off from here on is streams that wait for nothing; their tracebacks would tell nobody anything.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        if app.critical.running:
-            sys.stderr.flush()
-            os._exit(0)
         http.should_exit = True
+        if not app.critical.running:
+            await anyio.sleep(_LAST_ANSWERS_S)
+        # Open streams can hold uvicorn up for longer than anybody should wait; no write is left to lose.
+        sys.stderr.flush()
+        os._exit(0)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, leave)

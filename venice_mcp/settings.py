@@ -211,12 +211,11 @@ def from_keyring(kind: KeyKind, mode: str) -> Credential:
     """The secret stored under service `venice-mcp` and the variable's name, if the keyring package is there."""
     try:
         import keyring  # optional and slow to import
-        from keyring.errors import KeyringError
     except ImportError:
         return Credential(kind)
     try:
         value = keyring.get_password(KEYRING_SERVICE, VARIABLES[kind])
-    except (KeyringError, RuntimeError, OSError):
+    except Exception:  # noqa: BLE001 - a backend is other people's code and may raise anything
         # No usable backend is the normal state of a server without a desktop, not a mistake to report.
         return Credential(kind)
     return _checked(kind, value.strip(), "system keyring", mode) if value and value.strip() else Credential(kind)

@@ -13,7 +13,7 @@ from venice_mcp.models.wire import UsageEntry
 from venice_mcp.text import amount, cell, plain, plural, table, to_wire
 from venice_mcp.tools.arguments import GetBillingUsage, GetUsageAnalytics, NoArguments
 from venice_mcp.tools.build import answer
-from venice_mcp.tools.times import instant
+from venice_mcp.tools.times import day, instant
 
 _TOP = 15
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,512}")
@@ -101,7 +101,7 @@ def _usage_row(entry: UsageEntry) -> UsageRow:
 async def venice_get_usage_analytics(args: GetUsageAnalytics, ctx: Ctx) -> Annotated[CallToolResult, UsageAnalytics]:
     """Sum up spend by day, model and key over the last days (default 7, at most 90) or between two dates."""
     if args.start_date and args.end_date:
-        if instant(args.end_date, "end_date") < instant(args.start_date, "start_date"):
+        if day(args.end_date, "end_date") < day(args.start_date, "start_date"):
             raise ArgumentError("end_date", "must not be before start_date.", "Swap or correct them.")
         query = {"startDate": args.start_date, "endDate": args.end_date}
     else:

@@ -25,6 +25,7 @@ from venice_mcp.tools.arguments import NOT_TEXT, Arguments
 from venice_mcp.tools.fields import PASTED
 
 NOTHING_SENT = f"{Changed.NOTHING.value} Nothing was sent."
+WITHHELD = "an argument whose name is withheld"
 _log = logging.getLogger(__name__)
 
 
@@ -132,7 +133,7 @@ def _bad_arguments(error: ValidationError, model: type[Arguments]) -> str:
 
 
 def _name(name: str) -> str:
-    return f"'{plain(name, 40)}'" if not looks_like_secret(name) else "(name withheld)"
+    return f"'{plain(name, 40)}'" if not looks_like_secret(name) else WITHHELD
 
 
 class VeniceTool(Tool):
@@ -144,7 +145,7 @@ class VeniceTool(Tool):
             # A token or signature is known from the moment it was used, and is sent again on purpose.
             if name not in ("token", "signature") and app.redactor.redact_tree([name, value]) != [name, value]:
                 known = name in cast("type[Arguments]", self.fn_metadata.arg_model).model_fields
-                raise ToolError(f"{name if known else '(name withheld)'}: {PASTED}. {NOTHING_SENT} Leave it out.")
+                raise ToolError(f"{name if known else WITHHELD}: {PASTED}. {NOTHING_SENT} Leave it out.")
         try:
             return await super().run(arguments, context, convert_result=convert_result)
         except ToolError as error:

@@ -35,7 +35,7 @@ def clean_text(value: str) -> str:
 def _description(value: str) -> str:
     value = clean_text(value).strip()
     if not plain(value):
-        raise problem("must not be blank; say what the key is for")
+        raise problem("must not be blank; say in visible characters what the key is for")
     # Venice does not say whether 64 counts code points or UTF-16 units, so both must fit.
     if len(value.encode("utf-16-le")) // 2 > 64:
         raise problem("must be at most 64 characters")

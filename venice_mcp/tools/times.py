@@ -56,3 +56,11 @@ def _is_date(value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def day(value: str, argument: str) -> date:
+    """A calendar day."""
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ArgumentError(argument, "is not a day of the calendar.", "Write it like 2027-01-31.") from None

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from venice_mcp.client import VeniceClient
-from venice_mcp.consent import canonical
+from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
 from venice_mcp.guard import Guard, Verdict
 from venice_mcp.models.wire import Key, KeyChange
@@ -46,12 +46,7 @@ class Changer:
         key_id = str(verdict.case.proposal.intent["id"])
         approved = await self.guard.judge(verdict)
         with self.critical.section(f"revoking key {key_id}"):
-            consent = await self.guard.redeem(approved)
-            try:
-                await self.client.delete_api_key(key_id, consent)
-            except AnswerLost as lost:
-                return await self._find_out_revoke(lost, key_id)
-        return ()
+            return await revoke(self.client, key_id, await self.guard.redeem(approved))
 
     async def _find_out_update(self, lost: AnswerLost, change: KeyChange) -> tuple[Key, tuple[str, ...]]:
         try:
@@ -67,9 +62,18 @@ class Changer:
             code="probably_not_done",
         )
 
-    async def _find_out_revoke(self, lost: AnswerLost, key_id: str) -> tuple[str, ...]:
+
+async def revoke(client: VeniceClient, key_id: str, consent: Consent) -> tuple[str, ...]:
+    """Revoke the key, and when the answer is lost find out whether it is gone; notes on how that is known.
+
+    Raises:
+        VeniceError: refused, still there, or not to be found out.
+    """
+    try:
+        await client.delete_api_key(key_id, consent)
+    except AnswerLost as lost:
         try:
-            keys = await self.client.list_api_keys()
+            keys = await client.list_api_keys()
         except VeniceError:
             raise _unknown(lost, f"Look for {key_id} with venice_list_api_keys before trying again.") from None
         if key_id not in {key.id for key in keys}:
@@ -79,7 +83,8 @@ class Changer:
             next_step="Look again with venice_list_api_keys in a minute, then call again if it is still there.",
             changed=Changed.UNKNOWN,
             code="probably_not_done",
-        )
+        ) from None
+    return ()
 
 
 def _unexpected(change: KeyChange, key: Key) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from venice_mcp.questions import label, shown
 from venice_mcp.secrets import FileSink, PreparedFile, Secret, SinkError
 from venice_mcp.store import MAKING_PACE, Store
 from venice_mcp.text import plain, plural, quoted
+from venice_mcp.workflows.changing import revoke
 from venice_mcp.workflows.critical import Critical
 
 MAX_PACE_WAIT_S = 25.0
@@ -201,7 +202,7 @@ class Maker:
         name = f"{key_id} (...{new.api_key.last6})"
         problem = f"The key {name} was made, but its secret could not be saved: {plain(why, 200)}."
         try:
-            await self.client.delete_api_key(new.id, self.guard.undo(consent))
+            await revoke(self.client, new.id, self.guard.undo(consent))
         except VeniceError as error:
             return VeniceError(
                 f"{problem} Revoking it again failed too: {error.what}",
@@ -223,7 +224,7 @@ class Maker:
             _log.warning("The call was cancelled after key %s was made; its secret was saved.", name)
             return
         try:
-            await self.client.delete_api_key(new.id, self.guard.undo(consent))
+            await revoke(self.client, new.id, self.guard.undo(consent))
         except VeniceError as error:
             _log.warning("The call was cancelled after key %s was made; revoke it: %s", name, error.what)
         else:
@@ -261,7 +262,9 @@ class Maker:
         new.sort(key=lambda key: (key.description, key.api_key_type) != (settings.description, settings.api_key_type))
         if not new:
             return absent if ours else unknown
-        names = ", ".join(f"{plain(key.id, 40)} {quoted(key.description)}" for key in new[:5])
+        names = ", ".join(
+            f"{plain(key.id, 40)} (...{plain(key.last6_chars, 6)}) {quoted(key.description)}" for key in new[:5]
+        )
         return VeniceError(
             f"{lost.what} The list of keys shows {plural(len(new), 'new key')}: {names}."
             " If it is the one asked for, its secret is lost.",

@@ -1,0 +1,661 @@
+"""What a model sees of the tools. A changed snapshot is written anew by `pytest --inline-snapshot=fix`."""
+
+# ruff: noqa: E501 - what a model sees stands here as it is
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema
+import pytest
+from inline_snapshot import snapshot
+from mcp_types import Tool
+
+from tests.test_contract_client import walk
+from tests.test_harness import ERAS, MODERN, Json, data_of, house, text_of
+from venice_mcp.tools import TOOLS
+
+MOST_TOKENS = 4_500
+LONGEST_DESCRIPTION = 600
+
+
+def listed(folder: Path, era: str = MODERN) -> list[Tool]:
+    bench = house(folder, scenario="empty")
+
+    async def ask() -> list[Tool]:
+        async with bench.client(era) as client:
+            return (await client.list_tools()).tools
+
+    return bench.run(ask)
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tool]:
+    return {tool.name: tool for tool in listed(tmp_path_factory.mktemp("schemas"))}
+
+
+def seen(tool: Tool) -> Json:
+    """What is fixed about a tool."""
+    assert tool.annotations is not None
+    return {
+        "title": tool.title,
+        "annotations": tool.annotations.model_dump(by_alias=True, exclude_none=True),
+        "description": tool.description,
+        "input": tool.input_schema,
+    }
+
+
+def test_what_a_model_sees_of_venice_status(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_status"]) == snapshot(
+        {
+            "title": "Server status",
+            "annotations": {
+                "title": "Server status",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": False,
+            },
+            "description": "Show which Venice keys this server holds (type, last six, origin), sandbox or live, what waits for approval, and what is missing with its fix. Call it first when anything about keys fails.",
+            "input": {"type": "object", "additionalProperties": False, "properties": {}},
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_list_api_keys(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_list_api_keys"]) == snapshot(
+        {
+            "title": "List API keys",
+            "annotations": {
+                "title": "List API keys",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "List active Venice API keys with caps, last use and expiry; never secrets. Filter and page instead of listing all. To act on a key take its id from here; if several fit, ask the person which.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "api_key_type": {"enum": ["INFERENCE", "ADMIN"], "type": "string"},
+                    "text": {"description": "Part of the description, any case", "maxLength": 64, "type": "string"},
+                    "last6_chars": {
+                        "description": "How the key ends",
+                        "maxLength": 6,
+                        "pattern": "^[A-Za-z0-9_-]*$",
+                        "type": "string",
+                    },
+                    "unused_for_days": {
+                        "description": "Not used for N days, or never",
+                        "maximum": 36500,
+                        "minimum": 0,
+                        "type": "number",
+                    },
+                    "expiring_within_days": {"maximum": 36500, "minimum": 0, "type": "number"},
+                    "without_cap": {
+                        "default": False,
+                        "description": "true: only keys with neither a USD nor a DIEM cap",
+                        "type": "boolean",
+                    },
+                    "sort": {
+                        "default": "created",
+                        "description": "Newest, most recent, soonest or largest first",
+                        "enum": ["created", "last_used", "expires", "description", "usage"],
+                        "type": "string",
+                    },
+                    "limit": {"default": 50, "maximum": 100, "minimum": 1, "type": "integer"},
+                    "page": {"default": 1, "maximum": 500, "minimum": 1, "type": "integer"},
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_get_api_key(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_get_api_key"]) == snapshot(
+        {
+            "title": "Show an API key",
+            "annotations": {
+                "title": "Show an API key",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Show one key's settings, use and spend, by id or last six characters. It cannot show the secret; nobody can.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "key_id": {
+                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                        "type": "string",
+                    },
+                    "last6_chars": {
+                        "description": "Instead of key_id: last six characters of the key",
+                        "maxLength": 6,
+                        "minLength": 6,
+                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "type": "string",
+                    },
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_create_api_key(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_create_api_key"]) == snapshot(
+        {
+            "title": "Create an API key",
+            "annotations": {
+                "title": "Create an API key",
+                "readOnlyHint": False,
+                "destructiveHint": False,
+                "idempotentHint": False,
+                "openWorldHint": True,
+            },
+            "description": "Create a Venice API key after a person approved it. Prefer INFERENCE, a cap, an expiry and deliver_to; ADMIN only for managing keys. The secret is shown once or saved to a file. Never pass or repeat a secret.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "description": {
+                        "description": "What the key is for, e.g. 'staging backend'; max 64 characters",
+                        "type": "string",
+                    },
+                    "api_key_type": {"default": "INFERENCE", "enum": ["INFERENCE", "ADMIN"], "type": "string"},
+                    "consumption_limit": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                        },
+                        "type": "object",
+                        "description": "Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap",
+                    },
+                    "limit_period": {
+                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "enum": ["EPOCH", "MONTH", "LIFETIME"],
+                        "type": "string",
+                    },
+                    "model_privacy": {
+                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
+                        "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
+                        "type": "string",
+                    },
+                    "expires_in_days": {
+                        "description": "Days from now",
+                        "exclusiveMinimum": 0,
+                        "maximum": 36500,
+                        "type": "number",
+                    },
+                    "expires_at": {
+                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
+                        "maxLength": 40,
+                        "type": "string",
+                    },
+                    "ip_allowlist": {
+                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "items": {"type": "string"},
+                        "maxItems": 100,
+                        "minItems": 1,
+                        "type": "array",
+                    },
+                    "deliver_to": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "kind": {"const": "file", "default": "file", "type": "string"},
+                            "path": {
+                                "description": "Absolute or ~/ path of a new file",
+                                "maxLength": 200,
+                                "minLength": 1,
+                                "type": "string",
+                            },
+                        },
+                        "required": ["path"],
+                        "type": "object",
+                        "description": "Save the secret there; without it the secret is shown in this chat, once",
+                    },
+                },
+                "required": ["description"],
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_update_api_key(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_update_api_key"]) == snapshot(
+        {
+            "title": "Change an API key",
+            "annotations": {
+                "title": "Change an API key",
+                "readOnlyHint": False,
+                "destructiveHint": True,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Change a key's description, caps, window, expiry, privacy or addresses after a person approved the before and after. What is left out stays; use clear to remove a cap, expiry or address list. The type cannot change.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "key_id": {
+                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                        "type": "string",
+                    },
+                    "last6_chars": {
+                        "description": "Instead of key_id: last six characters of the key",
+                        "maxLength": 6,
+                        "minLength": 6,
+                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "type": "string",
+                    },
+                    "description": {
+                        "description": "What the key is for, e.g. 'staging backend'; max 64 characters",
+                        "type": "string",
+                    },
+                    "consumption_limit": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                        },
+                        "type": "object",
+                        "description": "New caps, e.g. {'usd': 5}; 0 blocks, one left out stays",
+                    },
+                    "limit_period": {
+                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "enum": ["EPOCH", "MONTH", "LIFETIME"],
+                        "type": "string",
+                    },
+                    "model_privacy": {
+                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
+                        "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
+                        "type": "string",
+                    },
+                    "expires_in_days": {
+                        "description": "Days from now",
+                        "exclusiveMinimum": 0,
+                        "maximum": 36500,
+                        "type": "number",
+                    },
+                    "expires_at": {
+                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
+                        "maxLength": 40,
+                        "type": "string",
+                    },
+                    "ip_allowlist": {
+                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "items": {"type": "string"},
+                        "maxItems": 100,
+                        "minItems": 1,
+                        "type": "array",
+                    },
+                    "clear": {
+                        "description": "Remove these; anything left out stays as it is",
+                        "items": {"enum": ["usd_cap", "diem_cap", "expires_at", "ip_allowlist"], "type": "string"},
+                        "maxItems": 4,
+                        "type": "array",
+                    },
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_revoke_api_key(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_revoke_api_key"]) == snapshot(
+        {
+            "title": "Revoke an API key",
+            "annotations": {
+                "title": "Revoke an API key",
+                "readOnlyHint": False,
+                "destructiveHint": True,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Revoke a key for good after a person approved it; whatever uses it fails at once. Check last use first. To pause a key instead, update its cap to 0.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "key_id": {
+                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                        "type": "string",
+                    },
+                    "last6_chars": {
+                        "description": "Instead of key_id: last six characters of the key",
+                        "maxLength": 6,
+                        "minLength": 6,
+                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "type": "string",
+                    },
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_get_rate_limits(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_get_rate_limits"]) == snapshot(
+        {
+            "title": "Show rate limits",
+            "annotations": {
+                "title": "Show rate limits",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Show the rate limits per model (RPM, RPD, TPM), tier, balances and expiry of the configured INFERENCE or ADMIN key. Venice tells this only for the calling key, not for others.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "api_key_type": {
+                        "description": "Whose limits; default: the INFERENCE key if configured",
+                        "enum": ["INFERENCE", "ADMIN"],
+                        "type": "string",
+                    },
+                    "model": {"description": "Part of a model id", "maxLength": 100, "type": "string"},
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_get_rate_limit_log(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_get_rate_limit_log"]) == snapshot(
+        {
+            "title": "Show rate limit hits",
+            "annotations": {
+                "title": "Show rate limit hits",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Show the account's latest rate limit hits (at most 50, a sample): when, which limit, model and key. Use it when calls fail with 429.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"limit": {"default": 50, "maximum": 50, "minimum": 1, "type": "integer"}},
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_get_web3_token(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_get_web3_token"]) == snapshot(
+        {
+            "title": "Get a wallet token",
+            "annotations": {
+                "title": "Get a wallet token",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": False,
+                "openWorldHint": True,
+            },
+            "description": "Get a token to sign with a wallet kept elsewhere (15 minutes, personal_sign of its text), then pass it with address and signature to venice_create_web3_api_key. Not needed with a configured wallet.",
+            "input": {"type": "object", "additionalProperties": False, "properties": {}},
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_create_web3_api_key(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_create_web3_api_key"]) == snapshot(
+        {
+            "title": "Mint an API key with a wallet",
+            "annotations": {
+                "title": "Mint an API key with a wallet",
+                "readOnlyHint": False,
+                "destructiveHint": False,
+                "idempotentHint": False,
+                "openWorldHint": True,
+            },
+            "description": "Mint a key for a wallet with staked VVV after a person approved it. Signs with the configured wallet, or takes address, signature and token made elsewhere. Prefer INFERENCE, a cap and deliver_to.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "description": {
+                        "default": "Web3 API Key",
+                        "description": "What the key is for, e.g. 'staging backend'; max 64 characters",
+                        "type": "string",
+                    },
+                    "api_key_type": {"default": "INFERENCE", "enum": ["INFERENCE", "ADMIN"], "type": "string"},
+                    "consumption_limit": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                        },
+                        "type": "object",
+                        "description": "Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap",
+                    },
+                    "limit_period": {
+                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "enum": ["EPOCH", "MONTH", "LIFETIME"],
+                        "type": "string",
+                    },
+                    "model_privacy": {
+                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
+                        "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
+                        "type": "string",
+                    },
+                    "expires_in_days": {
+                        "description": "Days from now",
+                        "exclusiveMinimum": 0,
+                        "maximum": 36500,
+                        "type": "number",
+                    },
+                    "expires_at": {
+                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
+                        "maxLength": 40,
+                        "type": "string",
+                    },
+                    "ip_allowlist": {
+                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "items": {"type": "string"},
+                        "maxItems": 100,
+                        "minItems": 1,
+                        "type": "array",
+                    },
+                    "deliver_to": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "kind": {"const": "file", "default": "file", "type": "string"},
+                            "path": {
+                                "description": "Absolute or ~/ path of a new file",
+                                "maxLength": 200,
+                                "minLength": 1,
+                                "type": "string",
+                            },
+                        },
+                        "required": ["path"],
+                        "type": "object",
+                        "description": "Save the secret there; without it the secret is shown in this chat, once",
+                    },
+                    "address": {
+                        "description": "Only with a signature made elsewhere",
+                        "pattern": "^0x[0-9a-fA-F]{40}$",
+                        "type": "string",
+                    },
+                    "signature": {
+                        "description": "personal_sign of token",
+                        "pattern": "^0x[0-9a-fA-F]{130}$",
+                        "type": "string",
+                    },
+                    "token": {"description": "From venice_get_web3_token", "maxLength": 4096, "type": "string"},
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_get_billing_balance(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_get_billing_balance"]) == snapshot(
+        {
+            "title": "Show the balance",
+            "annotations": {
+                "title": "Show the balance",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Show the account's USD and DIEM balance, today's DIEM allocation and whether it can pay for calls now.",
+            "input": {"type": "object", "additionalProperties": False, "properties": {}},
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_get_billing_usage(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_get_billing_usage"]) == snapshot(
+        {
+            "title": "Show the usage ledger",
+            "annotations": {
+                "title": "Show the usage ledger",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Page through the account's usage ledger, oldest first: what was charged, when, in which currency. For recent charges give start. Entries do not name a key; for spend per key use venice_get_usage_analytics.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "start": {"description": "Date or ISO time, inclusive", "maxLength": 40, "type": "string"},
+                    "end": {"description": "Exclusive", "maxLength": 40, "type": "string"},
+                    "currency": {"enum": ["USD", "DIEM", "BUNDLED_CREDITS"], "type": "string"},
+                    "page_size": {"default": 50, "maximum": 200, "minimum": 10, "type": "integer"},
+                    "cursor": {
+                        "description": "next_cursor of the page before; alone",
+                        "maxLength": 512,
+                        "pattern": "^[A-Za-z0-9_-]+$",
+                        "type": "string",
+                    },
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_get_usage_analytics(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_get_usage_analytics"]) == snapshot(
+        {
+            "title": "Sum up usage",
+            "annotations": {
+                "title": "Sum up usage",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Sum up spend by day, model and key over the last days (default 7, at most 90) or between two dates.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "lookback_days": {"maximum": 90, "minimum": 1, "type": "integer"},
+                    "start_date": {"pattern": "^\\d{4}-\\d{2}-\\d{2}$", "type": "string"},
+                    "end_date": {"pattern": "^\\d{4}-\\d{2}-\\d{2}$", "type": "string"},
+                },
+            },
+        }
+    )
+
+
+def test_every_tool_has_its_snapshot(tools: dict[str, Tool]) -> None:
+    tested = {name.removeprefix("test_what_a_model_sees_of_") for name in globals() if "what_a_model_sees_of_" in name}
+    assert tested == set(tools) == {spec.name for spec in TOOLS}
+
+
+def test_both_eras_list_the_same_tools(tmp_path: Path) -> None:
+    first, second = ([tool.model_dump() for tool in listed(tmp_path / era, era)] for era in ERAS)
+    assert first == second
+
+
+def test_every_annotation_is_stated_and_fits_the_tool(tools: dict[str, Tool]) -> None:
+    for name, tool in tools.items():
+        assert tool.title
+        notes = tool.annotations
+        assert notes is not None
+        stated = (notes.read_only_hint, notes.destructive_hint, notes.idempotent_hint, notes.open_world_hint)
+        assert all(isinstance(hint, bool) for hint in stated), name
+        writes = "_create_" in name or "_update_" in name or "_revoke_" in name
+        assert notes.read_only_hint is not writes, name
+        assert notes.destructive_hint is ("_update_" in name or "_revoke_" in name), name
+
+
+def test_descriptions_are_short(tools: dict[str, Tool]) -> None:
+    for name, tool in tools.items():
+        assert tool.description, name
+        assert len(tool.description) < LONGEST_DESCRIPTION, name
+        assert "\n" not in tool.description
+
+
+def test_all_tools_together_cost_a_model_little(tools: dict[str, Tool]) -> None:
+    shown = [
+        {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
+        for tool in tools.values()
+    ]
+    cost = len(json.dumps(shown, ensure_ascii=False, separators=(",", ":"))) / 4
+    assert cost <= MOST_TOKENS
+
+
+def test_input_schemas_are_valid_and_closed(tools: dict[str, Tool]) -> None:
+    def objects(node: Any) -> list[Json]:
+        if isinstance(node, list):
+            return [found for item in cast("list[Any]", node) for found in objects(item)]
+        if not isinstance(node, dict):
+            return []
+        own = cast("Json", node)
+        here = [own] if own.get("type") == "object" else []
+        return here + [found for item in own.values() for found in objects(item)]
+
+    for name, tool in tools.items():
+        jsonschema.Draft202012Validator.check_schema(tool.input_schema)
+        for found in objects(tool.input_schema):
+            assert found.get("additionalProperties") is False, name
+
+
+def test_real_results_fit_their_output_schemas_and_their_text_is_no_json(
+    tools: dict[str, Tool], tmp_path: Path
+) -> None:
+    bench = house(tmp_path)
+    called: set[str] = set()
+    for name, arguments in walk(bench):
+        schema = tools[name].output_schema
+        assert schema is not None, name
+        jsonschema.Draft202012Validator.check_schema(schema)
+        result = bench.call(name, arguments)
+        data, text = data_of(result), text_of(result)
+        cast("Any", jsonschema).validate(data, schema, cls=jsonschema.Draft202012Validator)
+        assert text.strip()
+        assert text.lstrip()[0] not in "{["
+        assert not any(row in text for row in (json.dumps(data), json.dumps(data, indent=2))), name
+        called.add(name)
+    assert called == set(tools)
+
+
+def test_fifty_keys_cost_a_model_little_and_five_hundred_come_in_pages(tmp_path: Path) -> None:
+    bench = house(tmp_path, scenario="large")
+    result = bench.call("venice_list_api_keys", {"limit": 50})
+    data = data_of(result)
+    assert len(text_of(result)) / 4 <= 2_500
+    assert len(json.dumps(data, ensure_ascii=False, separators=(",", ":"))) / 4 <= 2_500
+    assert data["total"] == 500
+    found: set[str] = set()
+    page: int | None = 1
+    while page is not None:
+        data = data_of(bench.call("venice_list_api_keys", {"limit": 100, "page": page}))
+        found |= {row[0] for row in data["rows"]}
+        page = data.get("next_page")
+    assert len(found) == 500

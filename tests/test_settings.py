@@ -1,0 +1,197 @@
+"""Hostile settings never send a key anywhere but to its own host; keys are checked and never shown."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.test_harness import ADMIN_KEY, INFERENCE_KEY, WALLET_KEY, Edge
+from venice_mcp.errors import VeniceError
+from venice_mcp.secrets import Redactor, Secret
+from venice_mcp.server import build_app
+from venice_mcp.settings import LIVE_URL, Settings, load
+
+SANDBOX_KEY = "VENICE_ADMIN_KEY_SANDBOX_" + "aB3" * 10
+QUIET = {"VENICE_MCP_KEYRING": "0", "VENICE_MCP_STATE_DIR": "/nonexistent"}
+LOOPBACKS = {"localhost", "127.0.0.1", "::1"}
+
+HOSTS = st.sampled_from(
+    [
+        "api.venice.ai",
+        "API.VENICE.AI",
+        "api.venice.ai.",
+        "api.venice.ai.evil.test",
+        "evil.test",
+        "evil.test#api.venice.ai",
+        "api.venice.ai@evil.test",
+        "evil.test\\@api.venice.ai",
+        "127.0.0.1",
+        "127.0.0.1.evil.test",
+        "127.1",
+        "0.0.0.0",  # noqa: S104
+        "0x7f000001",
+        "2130706433",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:8.8.8.8]",
+        "[::1%25eth0]",
+        "localhost",
+        "LOCALHOST",
+        "localhost.evil.test",
+        "10.0.0.1",
+        "169.254.169.254",
+        "127.0.0.1\t",
+        "１２７.0.0.1",
+        "",
+    ]
+)
+URLS = st.one_of(
+    st.text(max_size=80),
+    st.builds(
+        "{}{}{}{}{}".format,
+        st.sampled_from(["http://", "https://", "HTTP://", "//", "", "file://", "ftp://", "http:\\\\", "http:/"]),
+        st.sampled_from(["", "", "user@", "user:pw@", "127.0.0.1@"]),
+        HOSTS,
+        st.sampled_from(["", ":8700", ":443", ":0", ":99999", ":x", ":-1", ":8700@evil.test", ":80:81"]),
+        st.sampled_from(
+            ["", "/", "/api/v1", "/api/v1/", "?x=1", "#x", "/../..", "//evil.test", "/%0d%0aHost:x", "/a b"]
+        ),
+    ),
+)
+
+
+def loaded(**environment: str) -> Settings:
+    return load({**QUIET, **environment})
+
+
+@given(URLS)
+def test_no_address_leads_a_key_away(url: str) -> None:
+    found = loaded(VENICE_BASE_URL=url, VENICE_ADMIN_KEY=ADMIN_KEY, VENICE_WALLET_KEY=WALLET_KEY)
+    parts = urlsplit(found.base_url)
+    if found.mode == "live":
+        assert found.base_url == LIVE_URL
+        assert found.blocked or url.strip().rstrip("/") in ("", LIVE_URL, "https://api.venice.ai")
+    else:
+        assert found.mode == "loopback"
+        assert parts.scheme == "http"
+        host = (parts.hostname or "").lower()
+        assert host in LOOPBACKS or host.startswith("127.") or host == "::ffff:127.0.0.1"
+        assert found.credentials["ADMIN"].secret is None, "a real key never goes to a sandbox"
+        wallet = found.credentials["WALLET"].secret
+        assert wallet is not None
+        assert wallet.reveal() != WALLET_KEY
+    # What httpx would really connect to is what was checked.
+    target = httpx.URL(found.base_url + "/api_keys")
+    assert target.host == (parts.hostname or "")
+    assert target.scheme == parts.scheme
+    assert not target.userinfo
+
+
+@given(URLS)
+def test_an_address_that_is_refused_is_not_repeated(url: str) -> None:
+    found = loaded(VENICE_BASE_URL=url)
+    if found.blocked and len(url.strip()) > 30 and "127.0.0.1" not in url and "api.venice.ai" not in url:
+        assert url.strip() not in found.blocked
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://api.venice.ai/api/v1", "https://evil.test/api/v1", "http://127.0.0.1", "http://10.0.0.1:80", "nonsense"],
+)
+def test_a_refused_address_sends_nothing_at_all(tmp_path: Path, url: str) -> None:
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"data": []})
+
+    edge = Edge(httpx.MockTransport(answer))
+    found = load({"VENICE_BASE_URL": url, "VENICE_ADMIN_KEY": ADMIN_KEY, "VENICE_MCP_KEYRING": "0"}, state_dir=tmp_path)
+    app = build_app(found, Redactor(), transport=edge)
+
+    async def ask() -> None:
+        with pytest.raises(VeniceError) as caught:
+            await app.client.list_api_keys()
+        assert caught.value.code == "blocked"
+        await app.client.transport.close()
+
+    anyio.run(ask)
+    assert not edge.sent
+
+
+# --- keys ------------------------------------------------------------------------------------------
+
+ODD_KEYS = st.one_of(
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=600),
+    st.sampled_from([ADMIN_KEY + "\n", "\t" + ADMIN_KEY, ADMIN_KEY + "é", ADMIN_KEY[:40] + " " + ADMIN_KEY[40:]]),
+)
+
+
+@given(ODD_KEYS)
+def test_a_key_is_usable_in_a_header_or_refused_without_being_shown(value: str) -> None:
+    for variable in ("VENICE_ADMIN_KEY", "VENICE_API_KEY", "VENICE_WALLET_KEY"):
+        found = loaded(**{variable: value})
+        held = [each.secret for each in found.credentials.values() if each.secret is not None]
+        for secret in held:
+            assert secret.reveal() == value.strip()
+            httpx.Headers({"Authorization": f"Bearer {secret.reveal()}"}).raw  # noqa: B018 - must not raise
+        if not held and len(value.strip()) > 12 and value.strip() not in " ".join(_our_words()):
+            assert value.strip() not in " ".join(found.problems)
+
+
+def _our_words() -> list[str]:
+    problems: list[str] = []
+    for value in ("x", "é" * 20, INFERENCE_KEY, SANDBOX_KEY):
+        problems += loaded(VENICE_ADMIN_KEY=value, VENICE_WALLET_KEY=value).problems
+    return problems
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("VENICE_ADMIN_KEY", INFERENCE_KEY), ("VENICE_API_KEY", ADMIN_KEY), ("VENICE_ADMIN_KEY", SANDBOX_KEY)],
+)
+def test_a_key_in_the_wrong_place_is_refused_by_name(variable: str, value: str) -> None:
+    found = loaded(**{variable: value})
+    assert all(each.secret is None for each in found.credentials.values())
+    assert variable in found.problems[0]
+    assert value not in repr(found)
+
+
+def test_the_repr_of_settings_shows_no_secret() -> None:
+    found = loaded(VENICE_ADMIN_KEY=ADMIN_KEY, VENICE_API_KEY=INFERENCE_KEY, VENICE_WALLET_KEY=WALLET_KEY)
+    for secret in (ADMIN_KEY, INFERENCE_KEY, WALLET_KEY):
+        assert secret not in repr(found)
+        assert secret[5:30] not in repr(found)
+
+
+def test_a_sandbox_reads_no_real_key_and_tells_so() -> None:
+    found = load({**QUIET, "VENICE_ADMIN_KEY": ADMIN_KEY, "VENICE_WALLET_KEY": WALLET_KEY}, sandbox=True)
+    held = [each.secret for each in found.credentials.values()]
+    assert Secret(ADMIN_KEY) not in held
+    assert Secret(WALLET_KEY) not in held
+    assert "VENICE_ADMIN_KEY" in found.problems[0]
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe\x00", b"x" * 5000])
+def test_a_key_file_that_holds_no_key_is_a_problem_told_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    found = loaded(VENICE_ADMIN_KEY_FILE=str(path))
+    assert found.credentials["ADMIN"].secret is None
+    assert "VENICE_ADMIN_KEY_FILE" in found.problems[0]
+
+
+@pytest.mark.parametrize("name", ["", "missing", ".", "\0", "x" * 5000, "~nobody-of-that-name/key"])
+def test_a_key_file_that_cannot_be_read_is_no_exception(tmp_path: Path, name: str) -> None:
+    found = loaded(VENICE_ADMIN_KEY_FILE=str(tmp_path / name) if not name.startswith("~") else name)
+    assert found.credentials["ADMIN"].secret is None
+    assert found.problems
+
+
+def test_a_key_file_is_stripped(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(f"\n  {ADMIN_KEY}\r\n\n")
+    secret = loaded(VENICE_ADMIN_KEY_FILE=str(path)).credentials["ADMIN"].secret
+    assert secret == Secret(ADMIN_KEY)

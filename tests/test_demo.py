@@ -154,7 +154,7 @@ def drive(extra: dict[str, str], answers: list[str]) -> tuple[int, str]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(DEMO)],
-        env=kept | {"TERM": "xterm"} | extra,
+        env=kept | {"TERM": "xterm", "COLUMNS": "100"} | extra,  # wide enough that no sentence looked for is broken
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

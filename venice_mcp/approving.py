@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from venice_mcp.errors import VeniceError
-from venice_mcp.guard import question_of
+from venice_mcp.questions import recorded
 from venice_mcp.store import Approval, Store
 from venice_mcp.text import away, plain
 
@@ -47,7 +47,7 @@ def _list(waiting: list[Approval], now: datetime) -> int:
 
 
 def _decide(store: Store, approval: Approval) -> int:
-    question = question_of(approval.data)
+    question = recorded(approval.data)
     sys.stdout.write(f"An agent asks, through venice-mcp ({plain(approval.account, 80)}):\n\n")
     for line in question.text(approval.code).splitlines()[:-1]:
         sys.stdout.write(f"  {plain(line, _NO_CUT)}\n")

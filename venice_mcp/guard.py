@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field, StrictBool
 
 from venice_mcp.consent import Consent, Intent, canonical
 from venice_mcp.errors import ArgumentError, VeniceError
-from venice_mcp.questions import Question, label, shown
+from venice_mcp.questions import Question, label, recorded, shown
 from venice_mcp.secrets import Redactor
 from venice_mcp.store import MAKING_PACE, Approval, Refusal, Store
 
@@ -66,7 +66,7 @@ class Proposal:
 
     def as_recorded(self, data: Mapping[str, Any]) -> "Proposal":
         """This proposal with what will be sent and what a person was shown taken from the record."""
-        return replace(self, intent=data["intent"], question=question_of(data))
+        return replace(self, intent=data["intent"], question=recorded(data))
 
 
 @dataclass(frozen=True)
@@ -237,11 +237,6 @@ def digest(target: Target | None) -> str | None:
     return None if target is None else hashlib.sha256(canonical(target).encode()).hexdigest()
 
 
-def question_of(data: Mapping[str, Any]) -> Question:
-    """The question as it was frozen in the record."""
-    return Question(data["headline"], tuple(data["facts"]), tuple(data["risks"]), data["word"])
-
-
 def approve_command(code: str, store: Store) -> str:
     """One complete command for another terminal. -P keeps the folder it is run in out of Python's search path."""
     return shlex.join([sys.executable, "-P", "-m", "venice_mcp", "approve", code, "--state-dir", str(store.folder)])
@@ -270,11 +265,13 @@ def _unspendable(state: Refusal) -> VeniceError:
         "denied": "The request was declined.",
         "superseded": "The key changed meanwhile, so the approval does not count.",
         "pending": "Nobody has approved this yet.",
-        "too_fast": "20 keys were made in the last minute, and Venice allows no more; the approval was not used up.",
+        "too_fast": "20 keys were made in the last minute, and Venice allows no more.",
     }
     later = state == "too_fast"
     return VeniceError(
         reasons.get(state, "The approval does not count."),
-        next_step="Call again in a minute." if later else "Call again to ask anew, if the person wants it.",
+        next_step="Call again in a minute; the person will be asked again."
+        if later
+        else "Call again to ask anew, if the person wants it.",
         code="create_pace" if later else f"approval_{state}",
     )

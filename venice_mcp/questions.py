@@ -37,6 +37,11 @@ class Question:
         return "\n".join([*lines, *facts[1:], f"{how} Anything else changes nothing. Approval {code}."])
 
 
+def recorded(data: Mapping[str, Any]) -> Question:
+    """The question as it was frozen in the record."""
+    return Question(data["headline"], tuple(data["facts"]), tuple(data["risks"]), data["word"])
+
+
 def caps(usd: float | None, diem: float | None, period: str | None, vcu: float | None = None) -> str:
     """`50 USD and 10 DIEM per MONTH`, `no cap`, `0 USD (blocked) per EPOCH`."""
     parts = [

@@ -35,14 +35,14 @@ def refusal(answer: Answer, redactor: Redactor, now: datetime, *, doing: str, us
     lowered = said.lower()
     if status == 401 and "admin" in lowered:
         return VeniceError(
-            f"Venice says that {doing} needs an ADMIN key, and the {used or 'absent'} key is not one{words}.",
+            f"Venice says that {doing} needs an ADMIN key, and the one in {used or 'use'} is not{words}.",
             next_step="Configure VENICE_ADMIN_KEY with an ADMIN key (venice_status says what is configured).",
             code="wrong_key_type",
             status=status,
         )
     if status == 401:
         return VeniceError(
-            f"Venice did not accept the {used} key{words}." if used else what,
+            f"Venice did not accept the key in {used}{words}." if used else what,
             next_step="It may be revoked, expired or mistyped: replace it and restart, or see venice_status.",
             code="unauthenticated",
             status=status,

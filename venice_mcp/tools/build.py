@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import anyio.to_thread
@@ -183,8 +184,9 @@ class VeniceTool(Tool):
         return app.guard.unanswered(mine[0], "The client could not ask a person.") if mine else None
 
 
+@cache
 def build(spec: ToolSpec) -> Tool:
-    """The SDK's tool for a spec."""
+    """The SDK's tool for a spec; made once, because deriving the schemas takes most of a start-up."""
     made = Tool.from_function(
         spec.fn,
         title=spec.title,

@@ -129,7 +129,7 @@ class Maker:
         if wait > MAX_PACE_WAIT_S:
             raise VeniceError(
                 f"{len(spent)} keys were made in the last minute, and Venice allows {MAKING_PACE.most}.",
-                next_step=f"Call again in {int(wait) + 1} s.",
+                next_step=f"Call again in {int(wait) + 1} s; the person will be asked again.",
                 code="create_pace",
             )
         await self.sleep(max(wait, 0.0))

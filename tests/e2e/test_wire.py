@@ -1,0 +1,213 @@
+"""The important cases once more over real processes: stdio and HTTP, both eras, judged at a sandbox process."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult
+
+from tests.e2e.bench import (
+    ERAS,
+    EVERY,
+    LEGACY,
+    MADE,
+    MODERN,
+    RISKY_CREATE,
+    WRITES,
+    Json,
+    Person,
+    Write,
+    begin,
+    connect,
+    done,
+    failed,
+    text_of,
+)
+from tests.e2e.processes import HttpServer, SandboxProcess, http_server, sandbox_process, stdio
+from tests.e2e.terminal import on_terminal
+from tests.e2e.test_terminal import command_in
+
+pytestmark = pytest.mark.anyio
+WIRES = ("stdio", "http")
+
+
+@pytest.fixture(scope="module")
+def venice(tmp_path_factory: pytest.TempPathFactory) -> Generator[SandboxProcess]:
+    with sandbox_process(tmp_path_factory.mktemp("sandbox")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def server(venice: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
+    with http_server(tmp_path_factory.mktemp("http") / "state", venice.env) as process:
+        yield process
+
+
+class Wire:
+    """Opens connections of one kind, and knows everything the server wrote to stderr."""
+
+    level = "warning"
+    """What a stdio server logs; the HTTP server logs everything."""
+
+    def __init__(self, kind: str, venice: SandboxProcess, server: HttpServer, folder: Path, log: TextIO) -> None:
+        self._kind = kind
+        self._venice = venice
+        self._server = server
+        self._folder = folder
+        self._log = log
+
+    def _transport(self) -> AbstractAsyncContextManager[Any]:
+        if self._kind == "http":
+            return streamable_http_client(self._server.url)
+        return stdio(self._folder / "state", self._venice.env, self._log, self.level)
+
+    @asynccontextmanager
+    async def client(self, era: str, person: Person | None) -> AsyncGenerator[Client]:
+        async with connect(self._transport(), era, person) as client:
+            assert (client.protocol_version >= MODERN) == (era != LEGACY)
+            yield client
+
+    def stderr(self) -> str:
+        return (self._server.log if self._kind == "http" else self._folder / "stderr").read_text()
+
+
+@pytest.fixture(params=WIRES)
+def wire(request: pytest.FixtureRequest, venice: SandboxProcess, server: HttpServer, tmp_path: Path) -> Generator[Wire]:
+    with (tmp_path / "stderr").open("w") as log:
+        yield Wire(request.param, venice, server, tmp_path, log)
+
+
+class Ledger:
+    """What the sandbox holds, compared with the last look."""
+
+    def __init__(self, venice: SandboxProcess) -> None:
+        self._venice = venice
+        self.keys, self._requests = venice.state()
+
+    def id_of(self, description: str) -> str:
+        return next(key_id for key_id, key in self.keys.items() if key["description"] == description)
+
+    def news(self) -> tuple[dict[str, int], int]:
+        """Writes that arrived since, and how many keys differ from before."""
+        before, self.keys = self.keys, self._venice.state()[0]
+        counts, self._requests = self._requests, self._venice.state()[1]
+        written = Counter({write.operation: self._requests[write.operation] for write in WRITES.values()})
+        written.subtract({operation: counts[operation] for operation in written})
+        changed = [key_id for key_id in {*before, *self.keys} if before.get(key_id) != self.keys.get(key_id)]
+        return {name: count for name, count in written.items() if count}, len(changed)
+
+
+NO_YES: dict[str, tuple[Write, ...]] = {
+    "decline": (*EVERY.values(), RISKY_CREATE),
+    "accept": (EVERY["update"],),
+    "true": (EVERY["create"],),
+    "wrong": (RISKY_CREATE,),
+    "cancel": (EVERY["revoke"], EVERY["mint"]),
+}
+NOTHING: tuple[dict[str, int], int] = ({}, 0)
+
+
+async def idle_key(client: Client, person: Person, ledger: Ledger, description: str) -> str:
+    person.way = "approve"
+    made = done(
+        await client.call_tool("venice_create_api_key", {"description": description, "consumption_limit": {"usd": 15}})
+    )
+    ledger.news()
+    return str(made["id"])
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_every_answer_does_at_the_sandbox_what_it_says(wire: Wire, venice: SandboxProcess, era: str) -> None:
+    ledger, person = Ledger(venice), Person()
+    async with wire.client(era, person) as client:
+        target = await idle_key(client, person, ledger, f"target {id(wire)}")
+        calls: list[tuple[Write, Json]] = [
+            (write, write.given(lambda _: target)) for write in (*EVERY.values(), RISKY_CREATE)
+        ]
+        calls.sort(key=lambda call: call[0].operation == "deleteApiKey")  # the target goes last
+        for way, asked in NO_YES.items():
+            person.way = way
+            for write, arguments in calls:
+                if write in asked:
+                    said = failed(await client.call_tool(write.tool, arguments))
+                    assert "Nothing was changed at Venice." in said
+            assert (way, ledger.news()) == (way, NOTHING)
+        async with wire.client(era, None) as mute:
+            for write, arguments in calls:
+                assert " -P -m venice_mcp approve " in failed(await mute.call_tool(write.tool, arguments))
+        assert ledger.news() == NOTHING
+        person.way, person.questions = "approve", []
+        for write, arguments in calls:
+            done(await client.call_tool(write.tool, arguments))
+            assert ledger.news() == ({write.operation: 1}, 1)
+        assert len(person.questions) == len(calls)
+
+
+async def test_a_finished_call_sent_eight_times_at_once_makes_one_key(wire: Wire, venice: SandboxProcess) -> None:
+    ledger = Ledger(venice)
+    results: list[object] = []
+    async with wire.client(MODERN, Person()) as client:
+        call = await begin(client, "venice_create_api_key", EVERY["create"].arguments)
+
+        async def replay() -> None:
+            results.append(await call.send())
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(replay)
+    assert sum(isinstance(result, CallToolResult) and not result.is_error for result in results) == 1
+    assert ledger.news() == ({"createApiKey": 1}, 1)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_secret_leaves_a_server_once_and_never_through_its_log(
+    wire: Wire, venice: SandboxProcess, era: str
+) -> None:
+    person, wire.level = Person(), "debug"
+    async with wire.client(era, person) as client:
+        first = await client.call_tool("venice_create_api_key", EVERY["create"].arguments)
+        secret = str(done(first)["api_key"])
+        later = [await client.call_tool(tool, {}) for tool in ("venice_status", "venice_list_api_keys")]
+        later.append(await client.call_tool("venice_get_api_key", {"key_id": secret}))
+        later.append(await client.call_tool("venice_create_api_key", {"description": secret}))
+        token = str(done(await client.call_tool("venice_get_web3_token", {}))["token"])
+        minted = str(done(await client.call_tool("venice_create_web3_api_key", EVERY["mint"].arguments))["api_key"])
+        later.append(await client.call_tool("venice_list_api_keys", {"text": token[:40]}))
+    assert secret in text_of(first)
+    said = "\n".join(result.model_dump_json() for result in later) + wire.stderr() + "\n".join(person.questions)
+    for canary in (secret, minted, token, venice.admin_key, venice.inference_key):
+        assert canary not in said
+        assert canary[30:] not in said
+    assert wire.stderr(), "the log is meant to be searched, so it must not be empty"
+    assert "Traceback" not in wire.stderr()
+
+
+async def test_two_server_processes_share_one_approval(tmp_path: Path, venice: SandboxProcess) -> None:
+    """Granted once on a terminal, called at the same moment through two processes: one key."""
+    ledger, write = Ledger(venice), EVERY["create"]
+    results: list[CallToolResult] = []
+
+    async def call(client: Client) -> None:
+        results.append(await client.call_tool(write.tool, write.arguments))
+
+    with (tmp_path / "stderr").open("w") as log:
+        transports = [stdio(tmp_path / "state", venice.env, log) for _ in range(2)]
+        async with (
+            connect(transports[0], MODERN, Person("cancel")) as one,
+            connect(transports[1], LEGACY, Person("cancel")) as two,
+        ):
+            command = command_in(failed(await one.call_tool(write.tool, write.arguments)))
+            status, screen = await anyio.to_thread.run_sync(on_terminal, command, tmp_path, "YES\n")
+            assert status == 0, screen
+            async with anyio.create_task_group() as tasks:
+                for client in (one, two, one, two):
+                    tasks.start_soon(call, client)
+    assert sum(not result.is_error for result in results) == 1
+    assert ledger.news() == ({"createApiKey": 1}, 1)
+    assert [key["description"] for key in ledger.keys.values()].count(MADE) >= 1

@@ -139,8 +139,8 @@ def listings(ours: list[str], home: Path) -> list[Line]:
         ),
         Line(
             "keys on the first page of 500",
-            f"< {KEYS_IN_LARGE}, with a cursor",
-            f"{on_page} of {first_page.get('total')}, {cursor or 'no cursor'}",
+            f"< {KEYS_IN_LARGE}, with a next page",
+            f"{on_page} of {first_page.get('total')}, {cursor or 'no next page'}",
             0 < on_page < KEYS_IN_LARGE and first_page.get("total") == KEYS_IN_LARGE and cursor is not None,
         ),
     ]

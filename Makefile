@@ -34,7 +34,7 @@ lint: setup ## ruff check, ruff format --check, basedpyright
 	$(call step,ruff format --check)
 	@$(BIN)/ruff format --check .
 	$(call step,basedpyright)
-	@$(BIN)/basedpyright
+	@$(BIN)/basedpyright --project pyproject.toml
 
 test: lint ## Everything CI runs: lint, then pytest
 	$(call step,pytest)

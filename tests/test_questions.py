@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tests.test_harness import ERAS, NOON, Person, house
 from tests.test_text import TEXTS
-from venice_mcp.models.wire import PERIODS, PRIVACY, Caps, Key, KeyChange, NewKeySettings
+from venice_mcp.models.requests import KeyChange, NewKeySettings
+from venice_mcp.models.wire import PERIODS, PRIVACY, Caps, Key
 from venice_mcp.questions import (
     Question,
     about_create,

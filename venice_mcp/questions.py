@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from venice_mcp.models.wire import PERIODS, PRIVACY, Key, KeyChange, NewKeySettings
+from venice_mcp.models.requests import KeyChange, NewKeySettings
+from venice_mcp.models.wire import PERIODS, PRIVACY, Key
 from venice_mcp.text import amount, parse_time, plain, quoted, when
 
 RECENT_USE = timedelta(hours=24)

@@ -15,19 +15,18 @@ from venice_mcp.client.refusals import mint_refusal, not_found, refusal
 from venice_mcp.client.transport import Answer, Transport
 from venice_mcp.consent import Consent
 from venice_mcp.errors import AnswerLost, VeniceError
+from venice_mcp.models.requests import KeyChange, NewKeySettings
 from venice_mcp.models.wire import (
     AnalyticsAnswer,
     BalanceAnswer,
     Done,
     Key,
     KeyAnswer,
-    KeyChange,
     KeyList,
     LogAnswer,
     LogRow,
     NewKeyAnswer,
     NewKeyData,
-    NewKeySettings,
     RateLimitsAnswer,
     RateLimitsData,
     TokenAnswer,

@@ -1,17 +1,15 @@
-"""What goes over the wire to and from Venice. Source: Venice OpenAPI 20260821.193530.
+"""What Venice answers. Source: Venice OpenAPI 20260821.193530.
 
 Answers are read leniently: unknown members are kept, enumerations are plain strings, because Venice adds both
-without notice. Requests are strict and hold only documented members; `ipAllowlist` (docs page "Managing API
-Keys") is sent only when it was given. `vcu` is read and never written.
+without notice.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from venice_mcp.secrets import Secret
+from venice_mcp.models.lenient import OptionalText, SecretValue, Text, members_or_none, numbers_only
 from venice_mcp.text import parse_time, to_wire
 
 PERIODS = ("EPOCH", "MONTH", "LIFETIME")
@@ -21,49 +19,6 @@ PRIVACY = ("PRIVATE_ONLY", "PRIVATE_TEXT", "ALL")
 """Model privacy tiers, narrowest first."""
 
 MAX_ACTIVE_KEYS = 500
-
-
-def _secret(value: object) -> Secret:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a secret must be a non-empty string")
-    return Secret(value)
-
-
-SecretValue = Annotated[Secret, PlainValidator(_secret)]
-"""A secret in an answer: wrapped the moment it is parsed."""
-
-
-def _text(value: object) -> object:
-    """Text for display: null is nothing, a number is its digits, anything else that is not text is nothing."""
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
-
-
-def _text_or_none(value: object) -> object:
-    """Text such as a time, or none: one odd value must not hide the key it belongs to."""
-    return value if isinstance(value, str) else None
-
-
-def _members(value: object) -> object:
-    """An object whose members are all optional; null is the empty one."""
-    return {} if value is None else value
-
-
-def _numbers(value: object) -> object:
-    """The members that are numbers; Venice may add others."""
-    if not isinstance(value, dict):
-        return _members(value)
-    members = cast("dict[str, object]", value)
-    return {
-        name: item
-        for name, item in members.items()
-        if item is None or (isinstance(item, int | float) and not isinstance(item, bool))
-    }
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-OptionalText = Annotated[str | None, BeforeValidator(_text_or_none)]
 
 
 class Wire(BaseModel):
@@ -182,8 +137,8 @@ class RateLimitsData(Wire):
     """getApiKeyRateLimits, for the calling key. Balance names are upper case here."""
 
     access_permitted: bool
-    api_tier: Annotated[ApiTier, BeforeValidator(_members)] = Field(default_factory=ApiTier)
-    balances: Annotated[dict[str, float | None], BeforeValidator(_numbers)] = Field(default_factory=dict)
+    api_tier: Annotated[ApiTier, BeforeValidator(members_or_none)] = Field(default_factory=ApiTier)
+    balances: Annotated[dict[str, float | None], BeforeValidator(numbers_only)] = Field(default_factory=dict)
     key_expiration: OptionalText = None
     next_epoch_begins: OptionalText = None
     rate_limits: list[ModelLimits] = Field(default_factory=list[ModelLimits])
@@ -287,79 +242,3 @@ class AnalyticsAnswer(Wire):
     by_date: list[ByDate] = Field(default_factory=list[ByDate])
     by_model: list[ByModel] = Field(default_factory=list[ByModel])
     by_key: list[ByKey] = Field(default_factory=list[ByKey])
-
-
-# --- requests -------------------------------------------------------------------------------------
-
-
-class NewKeySettings(BaseModel):
-    """What a new key shall be able to do, fully decided. The intent of a create or a mint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    api_key_type: str
-    description: str
-    usd_cap: float | None = None
-    diem_cap: float | None = None
-    limit_period: str | None = None
-    model_privacy: str | None = None
-    expires_at: str | None = None
-    ip_allowlist: tuple[str, ...] | None = None
-
-    def to_wire(self) -> dict[str, Any]:
-        body: dict[str, Any] = {"apiKeyType": self.api_key_type, "description": self.description}
-        caps = {"usd": self.usd_cap, "diem": self.diem_cap}
-        if any(value is not None for value in caps.values()):
-            body["consumptionLimit"] = {name: value for name, value in caps.items() if value is not None}
-        optional: Mapping[str, Any] = {
-            "limitPeriod": self.limit_period,
-            "modelPrivacy": self.model_privacy,
-            "expiresAt": self.expires_at,
-            "ipAllowlist": list(self.ip_allowlist) if self.ip_allowlist is not None else None,
-        }
-        return body | {name: value for name, value in optional.items() if value is not None}
-
-
-class KeyChange(BaseModel):
-    """A change of one key, fully decided: only the members in `model_fields_set` are sent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    id: str
-    description: str | None = None
-    usd_cap: float | None = None
-    diem_cap: float | None = None
-    limit_period: str | None = None
-    model_privacy: str | None = None
-    expires_at: str | None = None
-    ip_allowlist: tuple[str, ...] | None = None
-
-    def intent(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude_unset=True)
-
-    def to_wire(self) -> dict[str, Any]:
-        given = self.model_fields_set
-        body: dict[str, Any] = {"id": self.id}
-        if {"usd_cap", "diem_cap"} & given:
-            # Always both: whether a PATCH merges or replaces the one left out is not documented.
-            body["consumptionLimit"] = {"usd": self.usd_cap, "diem": self.diem_cap}
-        for name, wire in (
-            ("description", "description"),
-            ("limit_period", "limitPeriod"),
-            ("model_privacy", "modelPrivacy"),
-        ):
-            if name in given:
-                body[wire] = getattr(self, name)
-        if "expires_at" in given:
-            body["expiresAt"] = self.expires_at or ""
-        if "ip_allowlist" in given:
-            body["ipAllowlist"] = list(self.ip_allowlist or ())
-        return body
-
-    def applied_to(self, key: Key) -> dict[str, Any]:
-        """The key's settings as they will be after the change."""
-        after = key.settings()
-        for name in self.model_fields_set - {"id"}:
-            value = getattr(self, name)
-            after[name] = sorted(value or ()) if name == "ip_allowlist" else value
-        return after

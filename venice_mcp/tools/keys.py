@@ -12,8 +12,9 @@ from venice_mcp.asking import asks_first, fingerprint
 from venice_mcp.client.api import not_found
 from venice_mcp.errors import ArgumentError, VeniceError
 from venice_mcp.guard import Proposal, Target, Verdict
+from venice_mcp.models.requests import KeyChange, NewKeySettings
 from venice_mcp.models.results import KeyDetail, NewKey, RevokedKey, UpdatedKey
-from venice_mcp.models.wire import Key, KeyChange, NewKeySettings
+from venice_mcp.models.wire import Key
 from venice_mcp.questions import about_create, about_revoke, about_update, caps, label, shown
 from venice_mcp.text import parse_time, plain, quoted, when
 from venice_mcp.tools.arguments import (

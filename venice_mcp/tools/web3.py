@@ -11,8 +11,8 @@ from venice_mcp.app import App, Ctx, app_of, show
 from venice_mcp.asking import asks_first, fingerprint
 from venice_mcp.errors import VeniceError
 from venice_mcp.guard import Proposal, Verdict
+from venice_mcp.models.requests import NewKeySettings
 from venice_mcp.models.results import NewKey, Web3Token
-from venice_mcp.models.wire import NewKeySettings
 from venice_mcp.questions import about_mint
 from venice_mcp.secrets import Secret
 from venice_mcp.text import to_wire

@@ -6,7 +6,8 @@ from venice_mcp.client import VeniceClient
 from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
 from venice_mcp.guard import Guard, Verdict
-from venice_mcp.models.wire import Key, KeyChange
+from venice_mcp.models.requests import KeyChange
+from venice_mcp.models.wire import Key
 from venice_mcp.questions import label
 from venice_mcp.workflows.critical import Critical
 

@@ -15,7 +15,8 @@ from venice_mcp.client import VeniceClient
 from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
 from venice_mcp.guard import Guard, Verdict
-from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData, NewKeySettings
+from venice_mcp.models.requests import NewKeySettings
+from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData
 from venice_mcp.questions import label, shown
 from venice_mcp.secrets import FileSink, PreparedFile, Secret, SinkError
 from venice_mcp.store import MAKING_PACE, Store

@@ -223,13 +223,13 @@ def test_the_decisive_facts_stand_in_the_first_three_lines() -> None:
         assert fact in first
     made = NewKeySettings(api_key_type="INFERENCE", description="x", usd_cap=5, limit_period="MONTH")
     first = "\n".join(lines_of(about_create(made, destination="/srv/a.key", now=NOON))[:3])
-    for fact in ("INFERENCE", "5 USD per MONTH", "Expires: never", "/srv/a.key"):
+    for fact in ("INFERENCE", "5 USD per UTC month", "Expires: never", "/srv/a.key"):
         assert fact in first
 
 
 def test_caps_are_worded_plainly() -> None:
     assert caps(None, None, "MONTH") == "no cap"
-    assert caps(0, None, "EPOCH") == "0 USD (blocked) per EPOCH"
+    assert caps(0, None, "EPOCH") == "0 USD (blocked) per UTC day"
     assert caps(5, 2.5, "LIFETIME") == "5 USD and 2.5 DIEM in its lifetime"
 
 

@@ -87,7 +87,7 @@ def test_what_a_model_sees_of_venice_list_api_keys(tools: dict[str, Tool]) -> No
                         "type": "string",
                     },
                     "unused_for_days": {
-                        "description": "Not used for N days, or never",
+                        "description": "Not used, or never used and made, for N days",
                         "maximum": 36500,
                         "minimum": 0,
                         "type": "number",

@@ -3,13 +3,18 @@
 import gc
 import sys
 
+_INTERRUPTED = 130
+
 
 def main() -> int:
     """Run `venice-mcp` and give its exit status."""
     gc.disable()
-    from venice_mcp.cli import run
+    try:
+        from venice_mcp.cli import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # also while importing, which takes most of a start
+        return _INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from venice_mcp.errors import VeniceError
 from venice_mcp.questions import recorded
-from venice_mcp.store import Approval, Store
+from venice_mcp.store import REFUSED_ON_TERMINAL, Approval, Store
 from venice_mcp.text import away, plain
 
 _USER_ERROR = 2
@@ -21,6 +21,9 @@ def approve(code: str | None, state_dir: Path) -> int:
     store = Store(state_dir)
     now = datetime.now(UTC)
     try:
+        if not store.path.exists():
+            # Looking must not make an empty record where somebody mistyped a folder.
+            return _say(f"Nothing was ever asked for in {state_dir}.", 0 if code is None else _USER_ERROR)
         if code is None:
             return _list(store.waiting(now), now)
         approval = store.get(code.strip().upper(), now)
@@ -39,16 +42,26 @@ def _list(waiting: list[Approval], now: datetime) -> int:
     pending = [item for item in waiting if item.state == "pending"]
     for item in pending:
         sys.stdout.write(
-            f"{item.code}  {plain(str(item.data['headline']), 120)}  (expires {away(item.expires_at, now)})\n"
+            f"{item.code}  {plain(str(item.data['headline']), 120)}"
+            f"  ({where(item.account)}; expires {away(item.expires_at, now)})\n"
         )
-    if not pending:
-        sys.stdout.write("Nothing waits for approval.\n")
+    hint = "Decide with: venice-mcp approve CODE\n" if pending else "Nothing waits for approval.\n"
+    sys.stdout.write(hint)
     return 0
+
+
+def where(account: str) -> str:
+    """Which Venice a request is for: `sandbox`, `sandbox at 127.0.0.1:8700`, `live account, key ...abc123`."""
+    mode, _, rest = account.partition(":")
+    host, _, last6 = rest.rpartition(":")
+    if mode == "live":
+        return f"live account, key ...{plain(last6, 6)}"
+    return f"sandbox at {plain(host, 60)}" if mode == "loopback" else "sandbox"
 
 
 def _decide(store: Store, approval: Approval) -> int:
     question = recorded(approval.data)
-    sys.stdout.write(f"An agent asks, through venice-mcp ({plain(approval.account, 80)}):\n\n")
+    sys.stdout.write(f"An agent asks, through venice-mcp ({where(approval.account)}):\n\n")
     for line in question.text(approval.code).splitlines()[:-1]:
         sys.stdout.write(f"  {plain(line, _NO_CUT)}\n")
     wanted = question.word or "YES"
@@ -58,7 +71,7 @@ def _decide(store: Store, approval: Approval) -> int:
         return _say("\nNothing was recorded; the request still waits.", 1)
     now = datetime.now(UTC)
     if typed.strip().upper() != wanted:
-        state = store.settle(approval.code, "denied", "refused on a terminal", now)
+        state = store.settle(approval.code, "denied", REFUSED_ON_TERMINAL, now)
         return _say("Refused. Nothing will be changed." if state == "denied" else f"Too late: it is {state}.", 1)
     state = store.settle(approval.code, "granted", "approved on a terminal", now)
     if state != "granted":

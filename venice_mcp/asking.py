@@ -6,7 +6,9 @@ connections `look_again` compares when the answer arrives, and `ask_again` asks 
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Annotated, Any, Protocol, cast
 
@@ -17,6 +19,7 @@ from pydantic import BaseModel, Field, create_model
 
 from venice_mcp.consent import canonical
 from venice_mcp.guard import Answer, Case, Guard, Proposal, Standing, Tick, Verdict
+from venice_mcp.store import Approval
 
 _ASKING_IN_RESULTS = "2026-07-28"
 """From this protocol version on a question travels in a result, and resolvers run again with the answer."""
@@ -52,7 +55,24 @@ def _typed(word: str) -> type[Answer]:
     return create_model("TypedWord", __base__=Answer, word=(str, field))
 
 
+_asked: ContextVar[list[Approval] | None] = ContextVar("approvals asked for in this call", default=None)
+
+
+@contextmanager
+def noting_questions() -> Generator[list[Approval]]:
+    """Collects which approvals this call asks for, in case the client fails to ask."""
+    asked: list[Approval] = []
+    token = _asked.set(asked)
+    try:
+        yield asked
+    finally:
+        _asked.reset(token)
+
+
 def _form(case: Case, guard: Guard) -> Elicit[Answer]:
+    asked = _asked.get()
+    if asked is not None:
+        asked.append(case.approval)
     word = case.proposal.question.word
     return Elicit(guard.question(case), _typed(word) if word else Tick)
 

@@ -140,4 +140,4 @@ def _environment() -> Check:
     named = [name for name in _IGNORED if os.environ.get(name) or os.environ.get(name.lower())]
     if not named:
         return Check("environment", "ok", "no proxy or TLS variables set")
-    return Check("environment", "warning", f"{', '.join(named)} set, and ignored by venice-mcp")
+    return Check("environment", "ok", f"{', '.join(named)} set, and ignored by venice-mcp on purpose")

@@ -140,6 +140,12 @@ class Guard:
             if found.data["target"] == digest(proposal.target):
                 return Case(found, proposal.as_recorded(found.data))
             self.store.settle(found.code, "superseded", "target changed", now)
+        if self.store.refusal_to_tell(account=account, fingerprint=proposal.fingerprint, now=now):
+            raise VeniceError(
+                "The person refused this request on their terminal, so it was not done.",
+                next_step="Do not ask again unless they want it.",
+                code="declined",
+            )
         frozen = proposal.frozen()
         # Only what a person reads may be altered: what will be sent must be what was asked for, or not be sent.
         data = self._redactor.redact_tree(frozen) | {"intent": frozen["intent"]}

@@ -12,10 +12,11 @@ from typing import Any
 
 from venice_mcp.models.requests import KeyChange, NewKeySettings
 from venice_mcp.models.wire import PERIODS, PRIVACY, Key
-from venice_mcp.text import amount, parse_time, plain, quoted, when
+from venice_mcp.text import exact, parse_time, plain, quoted, when
 
 RECENT_USE = timedelta(hours=24)
 _RANGES_SHOWN = 10
+_WINDOWS = {"EPOCH": "per UTC day", "MONTH": "per UTC month", "LIFETIME": "in its lifetime"}
 STOPPING = timedelta(hours=24)
 """An expiry closer than this stops the key rather than limits it."""
 
@@ -44,15 +45,15 @@ def recorded(data: Mapping[str, Any]) -> Question:
 
 
 def caps(usd: float | None, diem: float | None, period: str | None, vcu: float | None = None) -> str:
-    """`50 USD and 10 DIEM per MONTH`, `no cap`, `0 USD (blocked) per EPOCH`."""
+    """`50 USD and 10 DIEM per UTC month`, `no cap`, `0 USD (blocked) per UTC day`."""
     parts = [
-        f"{amount(value)} {unit}" + (" (blocked)" if value == 0 else "")
+        f"{exact(value)} {unit}" + (" (blocked)" if value == 0 else "")
         for unit, value in (("USD", usd), ("DIEM", diem), ("VCU (deprecated)", vcu))
         if value is not None
     ]
     if not parts:
         return "no cap"
-    window = "in its lifetime" if period == "LIFETIME" else f"per {plain(period or 'EPOCH', 20)}"
+    window = _WINDOWS.get(period or "EPOCH") or f"per {plain(period or '', 20)}"
     return " and ".join(parts) + f" {window}"
 
 
@@ -207,9 +208,11 @@ def label(name: str) -> str:
 def shown(name: str, value: Any, now: datetime) -> str:
     """A setting's value for a person."""
     if name in ("usd_cap", "diem_cap", "vcu_cap"):
-        return "no cap" if value is None else amount(value)
+        return "no cap" if value is None else exact(value)
     if name in ("expires_at", "created_at"):
         return when(value, now)
+    if name == "ip_allowlist" and value is None:
+        return "not stated"
     if name == "ip_allowlist":
         widest = sorted((plain(str(item), 50) for item in value), key=_size, reverse=True)
         more = f" and {len(widest) - _RANGES_SHOWN} smaller" if len(widest) > _RANGES_SHOWN else ""

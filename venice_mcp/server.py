@@ -114,7 +114,8 @@ class Boundary:
     def _without_unknown_names(self, ctx: ServerRequestContext[Any, Any]) -> ServerRequestContext[Any, Any]:
         params = dict(ctx.params or {})
         member = _NAMED_METHODS.get(ctx.method)
-        if member is not None and params.get(member) not in self._tools:
+        name = params.get(member) if member is not None else None
+        if member is not None and not (isinstance(name, str) and name in self._tools):
             return replace(ctx, params=params | {member: "name-not-shown"})
         uri = params.get("uri")
         if ctx.method.startswith("resources/") and isinstance(uri, str) and self._unsafe(uri):

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
 from venice_mcp.app import App
-from venice_mcp.secrets import Secret
+from venice_mcp.secrets import RedactingStream, Secret
 from venice_mcp.server import build_server
 
 if TYPE_CHECKING:
@@ -37,18 +37,18 @@ class ServingError(Exception):
     """Serving cannot start; the message says why and what to do."""
 
 
-async def run_stdio(app: App) -> None:
-    """Serve on stdin and stdout until stdin closes or a signal comes."""
+async def run_stdio(app: App) -> NoReturn:
+    """Serve on stdin and stdout until stdin closes or a signal comes; then the process ends."""
     server = build_server(app)
     # The SDK points descriptor 0 elsewhere while it serves, so the real one is kept for watching.
     stdin = os.dup(0)
+    if sys.stdin.isatty():
+        sys.stderr.write("Serving MCP on stdio: an MCP client should start this, not a person. Ctrl-C ends it.\n")
 
     async def leave() -> None:
         serving.cancel()
         await finish_writes(app)
-        # A thread blocked on stdin cannot be cancelled, so once the writes are done the process just ends.
-        sys.stderr.flush()
-        os._exit(0)
+        end_process()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, leave)
@@ -57,16 +57,28 @@ async def run_stdio(app: App) -> None:
             await server.run_stdio_async()
         if serving.cancel_called:
             await anyio.sleep_forever()
-        tasks.cancel_scope.cancel()
-    await app.client.transport.close()
+        await finish_writes(app)
+        end_process()
+    raise AssertionError("end_process does not return")
+
+
+def end_process() -> NoReturn:
+    """End now. A thread that waits (for stdin, a name server, a locked keyring) cannot be cancelled, and an orderly
+    end would wait for it.
+    """
+    with suppress(OSError, ValueError):
+        sys.stderr.close() if isinstance(sys.stderr, RedactingStream) else sys.stderr.flush()
+    os._exit(0)
 
 
 async def finish_writes(app: App) -> None:
     """Let writes in flight finish, for a while; what does not is told, because its outcome is unknown."""
     with anyio.move_on_after(SHUTDOWN_S):
         await app.critical.wait_idle()
-    for doing in app.critical.running:
-        _log.warning("Ended while %s: look with venice_list_api_keys what became of it.", doing)
+    for section in app.critical.running:
+        _log.warning("Ended while %s: look with venice_list_api_keys what became of it.", section.doing)
+        if section.leftover is not None:
+            section.leftover()
 
 
 async def _on_signal(then: Callable[[], Awaitable[None]]) -> None:
@@ -81,23 +93,24 @@ async def _on_signal(then: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _on_hangup(app: App, stdin: int, then: Callable[[], Awaitable[None]]) -> None:
-    """The SDK ends by itself when stdin closes, but waits for a write in flight; this bounds the wait."""
+    """When stdin closes, the SDK ends by itself, but waits for writes in flight and for threads; this bounds that."""
     if not hasattr(select, "poll"):
         return
+    gone = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
     poll = select.poll()
-    poll.register(stdin, select.POLLHUP)
-    while not (  # noqa: ASYNC110 - a pipe's hang-up is no event that asyncio can wait for
-        app.critical.running and any(event & select.POLLHUP for _, event in poll.poll(0))
-    ):
+    poll.register(stdin, gone)
+    while not any(event & gone for _, event in poll.poll(0)):  # noqa: ASYNC110 - no event asyncio can wait for
         await anyio.sleep(_HANGUP_CHECK_S)
+    if not app.critical.running:
+        await anyio.sleep(_LAST_ANSWERS_S)
     await then()
 
 
 # --- HTTP -----------------------------------------------------------------------------------------
 
 
-async def run_http(app: App, *, host: str, port: int, token_file: Path | None) -> None:
-    """Serve streamable HTTP on a loopback address until a signal comes.
+async def run_http(app: App, *, host: str, port: int, token_file: Path | None) -> NoReturn:
+    """Serve streamable HTTP on a loopback address until a signal comes; then the process ends.
 
     Raises:
         ServingError: the address is not loopback or not free, or the token file cannot be used.
@@ -105,12 +118,18 @@ async def run_http(app: App, *, host: str, port: int, token_file: Path | None) -
     import uvicorn
     from mcp.server.transport_security import TransportSecuritySettings
 
-    token = read_token(token_file or app.settings.state_dir / "http-token") if _needs_token(app, token_file) else None
+    listener = _listen(host, port)
+    try:
+        needed = token_file is not None or app.settings.mode == "live"
+        token = read_token(token_file or app.settings.state_dir / "http-token") if needed else None
+    except ServingError:
+        listener.close()
+        raise
     if token is not None:
         app.redactor.add(token, label="bearer token")
-    listener = _listen(host, port)
     port = listener.getsockname()[1]
-    names = [f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"]
+    shown = f"[{host}]" if ":" in host else host
+    names = sorted({f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", f"{shown}:{port}"})
     inner = build_server(app).streamable_http_app(
         streamable_http_path=MCP_PATH,
         host=host,
@@ -135,21 +154,17 @@ async def run_http(app: App, *, host: str, port: int, token_file: Path | None) -
         http.should_exit = True
         if not app.critical.running:
             await anyio.sleep(_LAST_ANSWERS_S)
-        # Open streams can hold uvicorn up for longer than anybody should wait; no write is left to lose.
-        sys.stderr.flush()
-        os._exit(0)
+        # Open streams can hold uvicorn up for longer than anybody should wait.
+        await finish_writes(app)
+        end_process()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, leave)
-        shown = f"[{host}]" if ":" in host else host
         tasks.start_soon(_announce, http, f"Listening on http://{shown}:{port}{MCP_PATH}", token is not None)
         await http.serve(sockets=[listener])
-        tasks.cancel_scope.cancel()
-    await app.client.transport.close()
-
-
-def _needs_token(app: App, token_file: Path | None) -> bool:
-    return token_file is not None or app.settings.mode == "live"
+        await finish_writes(app)
+        end_process()
+    raise AssertionError("end_process does not return")
 
 
 async def _announce(http: "uvicorn.Server", text: str, with_token: bool) -> None:
@@ -194,7 +209,8 @@ def read_token(path: Path) -> Secret:
             value = file.read(4096).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         raise ServingError(f"The token file {path} cannot be read.") from None
-    if not stat.S_ISREG(status.st_mode) or (os.name == "posix" and status.st_mode & 0o077):
+    mine = os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+    if not stat.S_ISREG(status.st_mode) or not mine:
         raise ServingError(f"The token file {path} must be a file that only you can read: chmod 600 it.")
     if len(value) < 24 or not value.isprintable() or " " in value:
         raise ServingError(f"The token file {path} must hold one token of at least 24 characters.")

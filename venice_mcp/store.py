@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from venice_mcp.errors import Changed, VeniceError
 
+REFUSED_ON_TERMINAL = "refused on a terminal"
 APPROVAL_LIFETIME = timedelta(minutes=10)
 SCHEMA_VERSION = 1
 _FILE = "state.sqlite3"
@@ -115,6 +116,24 @@ class Store:
                 if approval is not None and approval.state in ("pending", "granted"):
                     return approval
         return None
+
+    def refusal_to_tell(self, *, account: str, fingerprint: str, now: datetime) -> bool:
+        """Whether the newest request of this call was refused on a terminal and nobody was told yet; tells it once."""
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT approval FROM events WHERE fingerprint = ? AND account = ? AND kind = 'asked'"
+                " ORDER BY seq DESC LIMIT 1",
+                (fingerprint, account),
+            ).fetchone()
+            if row is None:
+                return False
+            kinds = dict(db.execute("SELECT kind, data FROM events WHERE approval = ?", (row[0],)).fetchall())
+            approval = self._read(db, row[0], now)
+            refused = json.loads(kinds.get("denied", "{}")).get("how") == REFUSED_ON_TERMINAL
+            if approval is None or not refused or "told" in kinds or now >= approval.expires_at:
+                return False
+            self._append(db, approval.code, "told", account, fingerprint, {}, now)
+            return True
 
     def get(self, code: str, now: datetime) -> Approval | None:
         with self._transaction() as db:

@@ -57,6 +57,11 @@ def amount(value: float | None) -> str:
     return f"{Decimal(f'{value:.10g}'):f}"
 
 
+def exact(value: float) -> str:
+    """A number as it is sent, without an exponent: what a person approves must not be rounded."""
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")
+
+
 def plural(count: int, noun: str) -> str:
     """1 key, 2 keys."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

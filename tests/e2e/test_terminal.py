@@ -56,6 +56,15 @@ async def pending(venice: World, name: str, era: str = MODERN, asked: bool = Fal
         return command_in(failed(await client.call_tool(write.tool, write.given(venice.id_of))))
 
 
+async def told_of_the_refusal(venice: World, name: str) -> None:
+    """The next call after a refusal is told of it, once."""
+    write = WRITES[name]
+    async with venice.client(MODERN, None) as client:
+        said = failed(await client.call_tool(write.tool, write.given(venice.id_of)))
+    assert "The person refused this request on their terminal" in said
+    assert "Nothing was changed at Venice." in said
+
+
 async def typing(command: str, folder: Path, typed: str) -> tuple[int, str]:
     return await anyio.to_thread.run_sync(on_terminal, command, folder, typed)
 
@@ -106,6 +115,7 @@ async def test_a_high_risk_needs_its_word_on_the_terminal_too(tmp_path: Path, el
     assert "Type CREATE to approve" in screen
     assert status == 1
     assert "Refused." in screen
+    await told_of_the_refusal(venice, "risky create")
     status, screen = await typing(await pending(venice, "risky create"), elsewhere, "CREATE\n")
     assert status == 0
     async with venice.client() as client:
@@ -119,6 +129,7 @@ async def test_a_refusal_on_the_terminal_closes_the_request(tmp_path: Path, else
     command = await pending(venice, "create")
     status, screen = await typing(command, elsewhere, typed)
     assert (status, "Refused. Nothing will be changed." in screen) == (1, True)
+    await told_of_the_refusal(venice, "create")
     assert await pending(venice, "create") != command
     if typed == "\n":
         status, screen = await running(command, elsewhere)

@@ -24,6 +24,8 @@ class ConfiguredKeys:
 
     async def get(self, kind: KeyKind) -> Credential:
         """The key of this kind, or a credential without a secret that says why there is none."""
+        if kind in self._found:  # never behind a keyring that waits for a person
+            return self._found[kind]
         async with self._lock:
             if kind not in self._found:
                 credential = self._settings.credentials.get(kind, Credential(kind))

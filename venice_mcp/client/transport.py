@@ -3,7 +3,8 @@
 import json
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-MAX_UNDER_WAY = 4
+MAX_UNDER_WAY = 2
 READ_TRIES = 4
 READ_DEADLINE_S = 60.0
 WRITE_DEADLINE_S = 45.0
@@ -79,7 +80,9 @@ class Transport:
         self._sleep = sleep
         self._client: httpx.AsyncClient | None = None
         self._failures = FailureBudget()
-        self._under_way = anyio.Semaphore(MAX_UNDER_WAY)
+        # Apart, so that a write, which was compared and approved a moment ago, never queues behind slow reads.
+        self._reading = anyio.Semaphore(MAX_UNDER_WAY)
+        self._writing = anyio.Semaphore(MAX_UNDER_WAY)
         self.skew_s: float | None = None
 
     async def close(self) -> None:
@@ -146,7 +149,7 @@ class Transport:
             raise AnswerLost(
                 f"Venice answered {answer.status}, which may come after the work was done.", status=answer.status
             )
-        if not answer.is_json or 300 <= answer.status < 400:
+        if (not answer.is_json and answer.status != 429) or 300 <= answer.status < 400:
             # Venice refuses in JSON; anything else may come from a proxy that lost Venice's real answer.
             raise AnswerLost(f"The answer, {answer.status}, had a body that could not be read.", status=answer.status)
         return answer
@@ -171,8 +174,7 @@ class Transport:
         if key is not None:
             headers["Authorization"] = f"Bearer {key.reveal()}"
         # All that are under way may fail, so together with those that did they must stay below Venice's limit.
-        async with self._under_way:
-            await self._stay_below_abuse_limit()
+        async with self._turn(self._reading if method == "GET" else self._writing):
             answer = await self._exchange(method, url, query, body, headers, deadline_s)
             if not answer.ok:
                 self._failures.record()
@@ -219,16 +221,23 @@ class Transport:
         if key is not None and live != (self._settings.mode == "live"):
             raise AssertionError("a key was about to be sent to a host that is not its own")
 
-    async def _stay_below_abuse_limit(self) -> None:
-        wait = self._failures.wait_s()
+    @asynccontextmanager
+    async def _turn(self, slots: anyio.Semaphore) -> AsyncGenerator[None]:
+        """A slot, at a time when even the failure of everything under way stays below Venice's abuse limit."""
+        async with slots:
+            wait = self._failures.wait_s()
+            if not wait:
+                yield
+                return
         if wait > MAX_WAIT_S:
             raise VeniceError(
                 "Too many requests failed in the last 30 s; another failure could make Venice block the whole account.",
                 next_step=f"Wait {int(wait) + 1} s, and mend what makes them fail before calling again.",
                 code="failure_budget",
             )
-        if wait:
-            await self._sleep(wait)
+        await self._sleep(wait)
+        async with self._turn(slots):
+            yield
 
     def _note_clock(self, date: str) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from venice_mcp.models.wire import Key
+from venice_mcp.models.wire import Key, one_spelling_of_ranges
 
 
 class NewKeySettings(BaseModel):
@@ -81,5 +81,5 @@ class KeyChange(BaseModel):
         after = key.settings()
         for name in self.model_fields_set - {"id"}:
             value = getattr(self, name)
-            after[name] = sorted(value or ()) if name == "ip_allowlist" else value
+            after[name] = one_spelling_of_ranges(value or ()) if name == "ip_allowlist" else value
         return after

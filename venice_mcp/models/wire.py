@@ -4,6 +4,8 @@ Answers are read leniently: unknown members are kept, enumerations are plain str
 without notice.
 """
 
+import ipaddress
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -79,7 +81,8 @@ class Key(Wire):
             "model_privacy": self.model_privacy,
             "expires_at": _one_spelling(self.expires_at),
             "created_at": _one_spelling(self.created_at),
-            "ip_allowlist": sorted(self.ip_allowlist or ()),
+            # None when Venice does not say, which is not the same as an empty list.
+            "ip_allowlist": one_spelling_of_ranges(self.ip_allowlist) if self.ip_allowlist is not None else None,
         }
 
 
@@ -87,6 +90,19 @@ def _one_spelling(value: str | None) -> str | None:
     """Equal times written equally: with or without fractions of a second, with Z or an offset."""
     moment = parse_time(value)
     return to_wire(moment) if moment is not None else value
+
+
+def one_spelling_of_ranges(ranges: Iterable[str]) -> list[str]:
+    """Equal lists written equally: sorted, single addresses without a prefix length."""
+    return sorted(_one_range(item) for item in ranges)
+
+
+def _one_range(value: str) -> str:
+    try:
+        network = ipaddress.ip_network(value.strip(), strict=False)
+    except ValueError:
+        return value
+    return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
 class KeyList(Wire):

@@ -114,7 +114,7 @@ class ListApiKeys(Arguments):
     last6_chars: (
         Annotated[str, Field(max_length=6, pattern=r"^[A-Za-z0-9_-]*$", description="How the key ends")] | None
     ) = None
-    unused_for_days: Annotated[Days, Field(description="Not used for N days, or never")] | None = None
+    unused_for_days: Annotated[Days, Field(description="Not used, or never used and made, for N days")] | None = None
     expiring_within_days: Days | None = None
     without_cap: Annotated[bool, Field(description="true: only keys with neither a USD nor a DIEM cap")] = False
     sort: Annotated[

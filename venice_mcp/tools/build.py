@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-import anyio.to_thread
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
@@ -17,7 +16,8 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema, from_json
 
-from venice_mcp.app import App, app_of
+from venice_mcp.app import app_of
+from venice_mcp.asking import noting_questions
 from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.results import Result
 from venice_mcp.secrets import looks_like_secret
@@ -147,15 +147,16 @@ class VeniceTool(Tool):
             if name not in ("token", "signature") and app.redactor.redact_tree([name, value]) != [name, value]:
                 known = name in cast("type[Arguments]", self.fn_metadata.arg_model).model_fields
                 raise ToolError(f"{name if known else WITHHELD}: {PASTED}. {NOTHING_SENT} Leave it out.")
-        try:
-            return await super().run(arguments, context, convert_result=convert_result)
-        except ToolError as error:
-            raise ToolError(self._explained(error.__cause__, error)) from None
-        except MCPError:
-            unanswered = await self._unanswered(app)
-            if unanswered is None:
-                raise
-            raise ToolError(str(unanswered)) from None
+        with noting_questions() as asked:
+            try:
+                return await super().run(arguments, context, convert_result=convert_result)
+            except ToolError as error:
+                raise ToolError(self._explained(error.__cause__, error)) from None
+            except MCPError:
+                if not asked:
+                    raise
+                # A client that says it can ask, but answers with an error: the request waits for the terminal.
+                raise ToolError(str(app.guard.unanswered(asked[-1], "The client could not ask a person."))) from None
 
     def _explained(self, cause: BaseException | None, error: ToolError) -> str:
         if isinstance(cause, VeniceError):
@@ -173,15 +174,6 @@ class VeniceTool(Tool):
             f"venice-mcp failed unexpectedly. {Changed.UNKNOWN.value}"
             " Read the keys with venice_list_api_keys before calling again."
         )
-
-    async def _unanswered(self, app: App) -> VeniceError | None:
-        """A client that says it can ask, but answers with an error: the request waits for the terminal instead."""
-        if self.annotations is None or self.annotations.read_only_hint:
-            return None
-        account = await app.client.keys.account()
-        waiting = await anyio.to_thread.run_sync(lambda: app.store.waiting(app.now(), account=account))
-        mine = [item for item in waiting if item.state == "pending" and item.data["tool"] == self.name]
-        return app.guard.unanswered(mine[0], "The client could not ask a person.") if mine else None
 
 
 @cache

@@ -12,7 +12,10 @@ from venice_mcp.text import plain
 
 MAX_CAP = 9_999_999_999
 MAX_TEXT = 2_000
-PASTED = "holds what looks like a secret; if it is one, it stands in this conversation now, so revoke that key"
+PASTED = (
+    "holds what looks like a secret; if it is one, it stands in this conversation now, so revoke that key,"
+    " and if it only begins like one, choose another name"
+)
 
 
 def problem(text: str) -> PydanticCustomError:

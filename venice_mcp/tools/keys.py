@@ -14,7 +14,7 @@ from venice_mcp.errors import ArgumentError, VeniceError
 from venice_mcp.guard import Proposal, Target, Verdict
 from venice_mcp.models.requests import KeyChange, NewKeySettings
 from venice_mcp.models.results import KeyDetail, NewKey, RevokedKey, UpdatedKey
-from venice_mcp.models.wire import Key
+from venice_mcp.models.wire import Key, one_spelling_of_ranges
 from venice_mcp.questions import about_create, about_revoke, about_update, caps, label, shown
 from venice_mcp.text import parse_time, plain, quoted, when
 from venice_mcp.tools.arguments import (
@@ -222,13 +222,14 @@ def change_of(key: Key, args: UpdateApiKey, now: datetime) -> KeyChange:
     if (new_usd, new_diem) != (key.consumption_limits.usd, key.consumption_limits.diem):
         # Whether Venice merges or replaces the cap left out is not documented, so both always go.
         change |= {"usd_cap": new_usd, "diem_cap": new_diem}
-    if args.limit_period is not None and new_usd is None and new_diem is None:
+    uncapped = new_usd is None and new_diem is None and key.consumption_limits.vcu is None
+    if args.limit_period is not None and uncapped:
         raise ArgumentError("limit_period", "has no meaning for a key without a cap.", "Give consumption_limit too.")
     end = "" if "expires_at" in cleared else expiry(args, now)
     if end is not None and (parse_time(end) != parse_time(key.expires_at)):
         change["expires_at"] = end or None
     ips = [] if "ip_allowlist" in cleared else args.ip_allowlist
-    if ips is not None and sorted(ips) != sorted(key.ip_allowlist or ()):
+    if ips is not None and one_spelling_of_ranges(ips) != key.settings()["ip_allowlist"]:
         change["ip_allowlist"] = tuple(ips)
     for name in ("description", "limit_period", "model_privacy"):
         value = getattr(args, name)

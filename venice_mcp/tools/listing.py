@@ -101,8 +101,9 @@ def _fits(key: Key, args: ListApiKeys, now: datetime) -> bool:
     if args.without_cap and not _uncapped(key):
         return False
     if args.unused_for_days is not None:
-        used = parse_time(key.last_used_at)
-        if used is not None and now - used < timedelta(days=args.unused_for_days):
+        # A key that was never used is unused since it was made.
+        since = parse_time(key.last_used_at) or parse_time(key.created_at)
+        if since is not None and now - since < timedelta(days=args.unused_for_days):
             return False
     if args.expiring_within_days is not None:
         end = parse_time(key.expires_at)
@@ -112,7 +113,8 @@ def _fits(key: Key, args: ListApiKeys, now: datetime) -> bool:
 
 
 def _uncapped(key: Key) -> bool:
-    return key.consumption_limits.usd is None and key.consumption_limits.diem is None
+    limits = key.consumption_limits
+    return limits.usd is None and limits.diem is None and limits.vcu is None
 
 
 def _order(sort: str) -> Callable[[Key], Any]:

@@ -1,32 +1,41 @@
 """Sections that must run to their end: a write that was sent, and the bookkeeping after it."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import anyio
 
 
+@dataclass(eq=False)  # two sections with the same words are still two
+class Section:
+    """What is being done, in words without secrets, and what to undo on this machine if the process must end."""
+
+    doing: str
+    leftover: Callable[[], None] | None = None
+
+
 class Critical:
-    """Shields sections from cancellation and knows which are running, so that a shutdown can wait for them."""
+    """Knows which sections are running, so that a shutdown can wait for them."""
 
     def __init__(self) -> None:
-        self._running: dict[object, str] = {}
+        self._running: list[Section] = []
         self._idle: anyio.Event | None = None
 
     @property
-    def running(self) -> list[str]:
-        """What is being done right now, in words without secrets."""
-        return list(self._running.values())
+    def running(self) -> list[Section]:
+        return list(self._running)
 
     @contextmanager
-    def section(self, doing: str) -> Generator[None]:
-        mark = object()
-        self._running[mark] = doing
+    def section(self, doing: str, *, shield: bool = True) -> Generator[Section]:
+        """A section that a shutdown waits for; unless `shield` is False, nothing can cancel it."""
+        section = Section(doing)
+        self._running.append(section)
         try:
-            with anyio.CancelScope(shield=True):
-                yield
+            with anyio.CancelScope(shield=shield):
+                yield section
         finally:
-            del self._running[mark]
+            self._running.remove(section)
             if not self._running and self._idle is not None:
                 self._idle.set()
 

@@ -1,14 +1,14 @@
 """Making a key: checked before, made once, its secret delivered or the key revoked again, lost answers found out."""
 
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from venice_mcp.client import VeniceClient
@@ -16,7 +16,7 @@ from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
 from venice_mcp.guard import Guard, Verdict
 from venice_mcp.models.requests import NewKeySettings
-from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData
+from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData, one_spelling_of_ranges
 from venice_mcp.questions import label, shown
 from venice_mcp.secrets import FileSink, PreparedFile, Secret, SinkError
 from venice_mcp.store import MAKING_PACE, Store
@@ -151,44 +151,61 @@ class Maker:
         prepared = await anyio.to_thread.run_sync(prepare, path) if path is not None else None
         try:
             # From the moment the approval is spent nothing may interrupt: the key and its secret must be accounted for.
-            with self.critical.section(f"making the key {quoted(settings.description)}"):
+            with self.critical.section(f"making the key {quoted(settings.description)}") as section:
+                section.leftover = prepared.discard if prepared is not None else None
                 consent = await self.guard.redeem(approved)
                 try:
                     new = await post(consent)
                 except AnswerLost as lost:
                     raise await self._account_for(lost, settings, before, ours=ours) from None
-                made = await self._deliver(new, settings, consent, prepared)
-            if cancelled():
-                with self.critical.section(f"revoking key {plain(new.id, 40)} again"):
-                    await self._nobody_waits(made, new, consent)
-            return made
+                section.doing = f"making the key {_name(new)}"
+                made = await self._deliver(new, consent, prepared)
         finally:
             if prepared is not None:
                 prepared.discard()
+        return replace(made, notes=await self._last_look(made, new, settings, consent, ours=ours))
 
-    async def _deliver(
-        self, new: NewKeyData, settings: NewKeySettings, consent: Consent, prepared: PreparedFile | None
-    ) -> Made:
+    async def _deliver(self, new: NewKeyData, consent: Consent, prepared: PreparedFile | None) -> Made:
         secret = new.api_key
         if prepared is None:
-            return Made(new.id, secret.last6, secret, None, await self._doubts(new, settings))
+            return Made(new.id, secret.last6, secret, None)
         try:
             await anyio.to_thread.run_sync(prepared.write, secret)
         except OSError as error:
             reason = str(error) if isinstance(error, SinkError) else type(error).__name__
             raise await self._take_back(new, consent, reason) from None
-        return Made(new.id, secret.last6, None, prepared.path, await self._doubts(new, settings))
+        return Made(new.id, secret.last6, None, prepared.path)
 
-    async def _doubts(self, new: NewKeyData, settings: NewKeySettings) -> tuple[str, ...]:
+    async def _last_look(
+        self, made: Made, new: NewKeyData, settings: NewKeySettings, consent: Consent, *, ours: bool
+    ) -> tuple[str, ...]:
+        """Notes on the new key, read back. It can be cancelled, and then a key nobody has seen is revoked."""
+        with self.critical.section(f"handing over the key {_name(new)}", shield=False):
+            try:
+                await anyio.lowlevel.checkpoint()
+                return await self._doubts(new, settings, ours=ours)
+            except anyio.get_cancelled_exc_class():
+                with self.critical.section(f"revoking the key {_name(new)} again"):
+                    await self._nobody_waits(made, new, consent)
+                raise
+
+    async def _doubts(self, new: NewKeyData, settings: NewKeySettings, *, ours: bool) -> tuple[str, ...]:
         """Notes on settings that are not as asked for; the answer to a create may echo them wrongly, so it is read."""
         got: dict[str, Any] | None = None
-        with anyio.move_on_after(READ_BACK_S), suppress(VeniceError):
-            got = (await self.client.get_api_key(new.id)).settings()
+        # Whatever goes wrong here, the key exists and its secret must still be handed over.
+        with anyio.move_on_after(READ_BACK_S), suppress(Exception):
+            if ours:
+                got = (await self.client.get_api_key(new.id)).settings()
+            else:
+                mine = {key.id: key for key in await self._keys_if_readable() or ()}
+                got = mine[new.id].settings() if new.id in mine else None
         if got is None:
-            return ("The new key could not be read back; its settings are told as they were asked for.",)
+            told = "The new key could not be read back; its settings are told as they were asked for."
+            return (told,) if ours else ()
         wanted = settings.model_dump(exclude_none=True) | {"usd_cap": settings.usd_cap, "diem_cap": settings.diem_cap}
-        if settings.ip_allowlist is not None:
-            wanted["ip_allowlist"] = sorted(settings.ip_allowlist)
+        wanted.pop("ip_allowlist", None)
+        if settings.ip_allowlist is not None and got["ip_allowlist"] is not None:
+            wanted["ip_allowlist"] = one_spelling_of_ranges(settings.ip_allowlist)
         now = self.now()
         return tuple(
             f"ATTENTION: Venice set {label(name)} to {shown(name, got[name], now)},"
@@ -200,8 +217,7 @@ class Maker:
     async def _take_back(self, new: NewKeyData, consent: Consent, why: str) -> VeniceError:
         """Revoke the key whose secret could not be saved; nobody holds it, so it must not live."""
         key_id = plain(new.id, 40)
-        name = f"{key_id} (...{new.api_key.last6})"
-        problem = f"The key {name} was made, but its secret could not be saved: {plain(why, 200)}."
+        problem = f"The key {_name(new)} was made, but its secret could not be saved: {plain(why, 200)}."
         try:
             await revoke(self.client, new.id, self.guard.undo(consent))
         except VeniceError as error:
@@ -220,7 +236,7 @@ class Maker:
 
     async def _nobody_waits(self, made: Made, new: NewKeyData, consent: Consent) -> None:
         """The caller is gone. A key whose secret was to be displayed is revoked: it would be lost and alive."""
-        name = f"{plain(new.id, 40)} (...{new.api_key.last6})"
+        name = _name(new)
         if made.delivered_to is not None:
             _log.warning("The call was cancelled after key %s was made; its secret was saved.", name)
             return
@@ -275,9 +291,8 @@ class Maker:
         )
 
 
-def cancelled() -> bool:
-    """Whether the call around us was cancelled while a critical section kept it running."""
-    return anyio.current_effective_deadline() == -math.inf
+def _name(new: NewKeyData) -> str:
+    return f"{plain(new.id, 40)} (...{new.api_key.last6})"
 
 
 def prepare(path: str) -> PreparedFile:
@@ -290,7 +305,7 @@ def prepare(path: str) -> PreparedFile:
         return FileSink().prepare(path)
     except SinkError as error:
         raise VeniceError(
-            f"deliver_to: {plain(str(error), 300)}",
+            f"deliver_to: {plain(str(error), 300)}.",
             next_step="Name a new file in an existing folder of yours.",
             code="sink_unusable",
         ) from None

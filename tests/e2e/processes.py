@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +154,14 @@ def http_server(state_dir: Path, env: Mapping[str, str], *arguments: str) -> Gen
     ]
     with spawned(command, environment(state_dir.parent, **env), log) as process:
         yield HttpServer(_announced(process, log), log, process)
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    """Return when it happened; only what another process does is waited for like this."""
+    end = time.monotonic() + PATIENCE_S
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
 
 
 def _announced(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -1,6 +1,7 @@
 """A server that is told to end while Venice has not yet answered a write: quickly, and truthfully."""
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -23,20 +24,22 @@ from tests.e2e.processes import (
     sandbox_process,
     send,
     spawned,
+    wait_for,
 )
 
 Process = subprocess.Popen[bytes]
 
 
 class SlowVenice(ThreadingHTTPServer):
-    """Passes everything on to the sandbox at once; answers to a POST are kept until `answering` is set."""
+    """Passes everything on to the sandbox at once; answers to `slow` requests are kept until `answering` is set."""
 
     daemon_threads = True
 
-    def __init__(self, sandbox: SandboxProcess) -> None:
+    def __init__(self, sandbox: SandboxProcess, slow: str) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)
+        self.slow = re.compile(slow)
         self.upstream = sandbox.base_url.removesuffix("/api/v1")
-        self.created = threading.Event()
+        self.reached = threading.Event()
         self.answering = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -54,8 +57,8 @@ class _Passing(BaseHTTPRequestHandler):
         answer = httpx.request(
             self.command, self.server.upstream + self.path, content=body, headers=headers, trust_env=False
         )
-        if self.command == "POST":
-            self.server.created.set()
+        if self.server.slow.fullmatch(f"{self.command} {self.path}"):
+            self.server.reached.set()
             self.server.answering.wait(30)
         self.send_response(answer.status_code)
         self.send_header("Content-Type", "application/json")
@@ -70,14 +73,14 @@ class _Passing(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def slow_venice(sandbox: SandboxProcess) -> Generator[SlowVenice]:
-    with SlowVenice(sandbox) as slow:
-        threading.Thread(target=slow.serve_forever, daemon=True).start()
+def slow_venice(sandbox: SandboxProcess, slow: str = "POST .*") -> Generator[SlowVenice]:
+    with SlowVenice(sandbox, slow) as venice:
+        threading.Thread(target=venice.serve_forever, daemon=True).start()
         try:
-            yield slow
+            yield venice
         finally:
-            slow.answering.set()
-            slow.shutdown()
+            venice.answering.set()
+            venice.shutdown()
 
 
 def _approve_a_create(process: Process, arguments: Json) -> None:
@@ -100,7 +103,7 @@ def test_a_server_ended_during_a_slow_write_ends_in_time_and_names_the_write(
         with spawned([*OURS, "--state-dir", str(tmp_path / "state")], env, log) as server:
             handshake(server)
             _approve_a_create(server, CAPPED)
-            assert slow.created.wait(20)
+            assert slow.reached.wait(20)
             assert ends_within(server, 2.0, end) < 2.0
         assert server.returncode == 0
         said = log.read_text()
@@ -118,7 +121,7 @@ def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(tmp_path: 
         with spawned([*OURS, "--state-dir", str(tmp_path / "state")], env, log) as server:
             handshake(server)
             _approve_a_create(server, CAPPED)
-            assert slow.created.wait(20)
+            assert slow.reached.wait(20)
             server.send_signal(signal.SIGTERM)
             slow.answering.set()
             server.wait(timeout=10)
@@ -126,3 +129,74 @@ def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(tmp_path: 
         after, _ = sandbox.state()
         assert set(after) == set(before), "nobody could have read the secret, so no key may be left"
         assert "it was revoked again" in log.read_text()
+
+
+@pytest.mark.parametrize("end", [None, signal.SIGTERM], ids=["stdin closed", "SIGTERM"])
+def test_a_key_whose_secret_nobody_has_seen_yet_is_revoked_when_the_server_ends(
+    tmp_path: Path, end: signal.Signals | None
+) -> None:
+    # The key is made, and is being read back before its secret is handed over.
+    with sandbox_process(tmp_path) as sandbox, slow_venice(sandbox, r"GET /api/v1/api_keys/[0-9a-f-]{36}") as slow:
+        before, _ = sandbox.state()
+        url = f"http://127.0.0.1:{slow.server_address[1]}/api/v1"
+        env = environment(tmp_path, **(sandbox.env | {"VENICE_BASE_URL": url}))
+        log = tmp_path / "server.log"
+        with spawned([*OURS, "--state-dir", str(tmp_path / "state")], env, log) as server:
+            handshake(server)
+            _approve_a_create(server, CAPPED)
+            assert slow.reached.wait(20)
+            assert len(sandbox.state()[0]) == len(before) + 1
+            assert ends_within(server, 2.0, end) < 2.0
+        assert set(sandbox.state()[0]) == set(before)
+        assert "it was revoked again" in log.read_text()
+
+
+WAITING_KEYRING = """
+import time
+from keyring.backend import KeyringBackend
+class Waiting(KeyringBackend):
+    priority = 1
+    def get_password(self, service, username):
+        open({mark!r}, "w").close()
+        time.sleep(30)  # as one that waits for a person to unlock it
+    set_password = get_password
+"""
+
+
+@pytest.mark.parametrize("end", [None, signal.SIGTERM], ids=["stdin closed", "SIGTERM"])
+def test_a_keyring_that_waits_for_a_person_does_not_keep_the_server_alive(
+    tmp_path: Path, end: signal.Signals | None
+) -> None:
+    mark = tmp_path / "asked"
+    (tmp_path / "waiting_keyring.py").write_text(WAITING_KEYRING.format(mark=str(mark)))
+    env = environment(
+        tmp_path,
+        PYTHONPATH=str(tmp_path),
+        PYTHON_KEYRING_BACKEND="waiting_keyring.Waiting",
+        VENICE_MCP_KEYRING="1",
+    )
+    with spawned([*OURS, "--state-dir", str(tmp_path / "state")], env, tmp_path / "server.log") as server:
+        handshake(server)
+        send(server, {"id": 2, "method": "tools/call", "params": {"name": "venice_status", "arguments": {}}})
+        wait_for(mark.exists)
+        assert ends_within(server, 2.0, end) < 2.0
+    assert server.returncode == 0
+    assert "Traceback" not in (tmp_path / "server.log").read_text()
+
+
+@pytest.mark.parametrize("moment", ["venice_mcp.cli", "mcp.server"])
+def test_an_interrupt_while_the_server_starts_leaves_no_traceback(tmp_path: Path, moment: str) -> None:
+    # A finder that is asked for every import interrupts the process at the chosen one.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {moment!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+    )
+    log = tmp_path / "server.log"
+    with spawned([*OURS, "--sandbox"], environment(tmp_path, PYTHONPATH=str(tmp_path)), log) as server:
+        server.wait(timeout=20)
+    assert server.returncode == 130
+    assert "Traceback" not in log.read_text()

@@ -139,6 +139,17 @@ def _status_with_keyring(folder: Path, backend: str) -> Json:
     return anyio.run(ask)
 
 
+def test_a_tool_name_that_is_no_text_is_refused_without_a_traceback(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with spawned([*OURS, "--sandbox", "--state-dir", str(tmp_path / "state")], environment(tmp_path), log) as server:
+        handshake(server)
+        send(server, {"id": 2, "method": "tools/call", "params": {"name": ["venice_status"], "arguments": {}}})
+        answer = line_of(server)
+    assert '"error"' in answer
+    assert "unhashable" not in answer
+    assert "Traceback" not in log.read_text()
+
+
 # --- HTTP ------------------------------------------------------------------------------------------
 
 

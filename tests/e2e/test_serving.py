@@ -145,7 +145,7 @@ def test_a_tool_name_that_is_no_text_is_refused_without_a_traceback(tmp_path: Pa
         handshake(server)
         send(server, {"id": 2, "method": "tools/call", "params": {"name": ["venice_status"], "arguments": {}}})
         answer = line_of(server)
-    assert '"error"' in answer
+    assert "Unknown tool" in answer
     assert "unhashable" not in answer
     assert "Traceback" not in log.read_text()
 

@@ -63,7 +63,8 @@ def _introduce(screen: Screen, *, interactive: bool) -> None:
     screen.line()
     screen.paragraph(
         "An agent (this script) talks over stdio to a real `venice-mcp --sandbox` process. You see what the agent"
-        " calls, what the person at its client is asked, and what comes back (long tables are cut and trimmed). No account and no network are used;"
+        " calls, what the person at its client is asked, and what comes back (long tables are cut and trimmed)."
+        " No account and no network are used;"
         " every key is a sandbox key, which opens nothing."
     )
     if interactive:

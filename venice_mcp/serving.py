@@ -38,7 +38,13 @@ class ServingError(Exception):
 
 
 async def run_stdio(app: App) -> NoReturn:
-    """Serve on stdin and stdout until stdin closes or a signal comes; then the process ends."""
+    """Serve on stdin and stdout until stdin closes or a signal comes; then the process ends.
+
+    Raises:
+        ServingError: there is no stdin at all.
+    """
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - a process can be started without one
+        raise ServingError("there is no standard input to serve on; an MCP client should start this.")
     server = build_server(app)
     # The SDK points descriptor 0 elsewhere while it serves, so the real one is kept for watching.
     stdin = os.dup(0)

@@ -150,6 +150,20 @@ def test_a_tool_name_that_is_no_text_is_refused_without_a_traceback(tmp_path: Pa
     assert "Traceback" not in log.read_text()
 
 
+def test_a_server_without_any_stdin_says_so_and_ends(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *OURS, "--sandbox", "--state-dir", str(tmp_path / "state")],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("venice-mcp: there is no standard input to serve on")
+    assert "Traceback" not in ended.stderr
+
+
 # --- HTTP ------------------------------------------------------------------------------------------
 
 

@@ -160,6 +160,9 @@ class Maker:
                     raise await self._account_for(lost, settings, before, ours=ours) from None
                 section.doing = f"making the key {_name(new)}"
                 made = await self._deliver(new, consent, prepared)
+                _log.info(
+                    "Made the key %s; its secret goes to %s", _name(new), "the chat" if path is None else "a file"
+                )
         finally:
             if prepared is not None:
                 prepared.discard()

@@ -254,7 +254,7 @@ class Transport:
                 handler = _in_process_sandbox(self._settings)
             self._client = httpx.AsyncClient(
                 transport=handler,
-                verify=_tls() if handler is None and self._settings.mode == "live" else True,
+                verify=tls_context() if handler is None else True,
                 timeout=httpx.Timeout(30.0, connect=10.0),
                 follow_redirects=False,
                 trust_env=False,
@@ -279,7 +279,7 @@ def _in_process_sandbox(settings: Settings) -> "httpx.AsyncBaseTransport":
     return httpx.ASGITransport(app=app, raise_app_exceptions=False)
 
 
-def _tls() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """Verification against certifi's roots; `SSL_CERT_FILE` and `SSLKEYLOGFILE` of a project have no say."""
     import certifi  # comes with httpx
 

@@ -67,7 +67,7 @@ class StdioServer:
 
     def _end(self) -> None:
         assert self._process.stdin is not None  # noqa: S101 (asked for as a pipe)
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101 (asked for as a pipe)
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()  # how a stdio server is told to stop
         try:
@@ -80,7 +80,7 @@ class StdioServer:
         self._stderr.close()
 
     def _send(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdin is not None  # noqa: S101 (asked for as a pipe)
         try:
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
@@ -89,7 +89,7 @@ class StdioServer:
 
     def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Send one request and wait for its result; notifications that come first are passed over."""
-        assert self._process.stdout is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101 (asked for as a pipe)
         self._last_id += 1
         self._send({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params})
         for line in self._process.stdout:

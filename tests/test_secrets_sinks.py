@@ -112,7 +112,7 @@ def test_a_sticky_folder_of_someone_else_is_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["key", "./key", "", "/tmp/", "/tmp/..", "/tmp/.", "/tmp/a\nb", "/tmp/a\0b", "/tmp/\udc80", "/tmp/a\u202eb"],  # noqa: S108
+    ["key", "./key", "", "/", "/..", "/.", "/a\nb", "/a\0b", "/\udc80", "/a\u202eb"],
 )
 def test_a_path_that_names_no_absolute_printable_file_is_refused(path: str) -> None:
     assert refusal(path).isprintable()

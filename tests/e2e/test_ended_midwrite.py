@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.bench import CAPPED, Json
+from tests.e2e.bench import CAPPED
 from tests.e2e.processes import (
     OURS,
     SandboxProcess,
@@ -27,6 +27,7 @@ from tests.e2e.processes import (
     wait_for,
 )
 
+LOG = "server.log"
 Process = subprocess.Popen[bytes]
 
 
@@ -38,6 +39,7 @@ class SlowVenice(ThreadingHTTPServer):
     def __init__(self, sandbox: SandboxProcess, slow: str) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)
         self.slow = re.compile(slow)
+        self.sandbox = sandbox
         self.upstream = sandbox.base_url.removesuffix("/api/v1")
         self.reached = threading.Event()
         self.answering = threading.Event()
@@ -83,13 +85,20 @@ def slow_venice(sandbox: SandboxProcess, slow: str = "POST .*") -> Generator[Slo
             venice.shutdown()
 
 
-def _approve_a_create(process: Process, arguments: Json) -> None:
-    send(
-        process, {"id": 2, "method": "tools/call", "params": {"name": "venice_create_api_key", "arguments": arguments}}
-    )
-    question = json.loads(line_of(process))
-    assert question["method"] == "elicitation/create"
-    send(process, {"id": question["id"], "result": {"action": "accept", "content": {"approve": True}}})
+@contextmanager
+def creating(folder: Path, slow: SlowVenice) -> Generator[Process]:
+    """A server whose approved create has come as far as the request that `slow` keeps waiting."""
+    url = f"http://127.0.0.1:{slow.server_address[1]}/api/v1"
+    env = environment(folder, **(slow.sandbox.env | {"VENICE_BASE_URL": url}))
+    with spawned([*OURS, "--state-dir", str(folder / "state")], env, folder / LOG) as server:
+        handshake(server)
+        call = {"name": "venice_create_api_key", "arguments": CAPPED}
+        send(server, {"id": 2, "method": "tools/call", "params": call})
+        question = json.loads(line_of(server))
+        assert question["method"] == "elicitation/create"
+        send(server, {"id": question["id"], "result": {"action": "accept", "content": {"approve": True}}})
+        assert slow.reached.wait(20)
+        yield server
 
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM, signal.SIGINT], ids=["stdin closed", "SIGTERM", "SIGINT"])
@@ -97,16 +106,10 @@ def test_a_server_ended_during_a_slow_write_ends_in_time_and_names_the_write(
     tmp_path: Path, end: signal.Signals | None
 ) -> None:
     with sandbox_process(tmp_path) as sandbox, slow_venice(sandbox) as slow:
-        url = f"http://127.0.0.1:{slow.server_address[1]}/api/v1"
-        env = environment(tmp_path, **(sandbox.env | {"VENICE_BASE_URL": url}))
-        log = tmp_path / "server.log"
-        with spawned([*OURS, "--state-dir", str(tmp_path / "state")], env, log) as server:
-            handshake(server)
-            _approve_a_create(server, CAPPED)
-            assert slow.reached.wait(20)
+        with creating(tmp_path, slow) as server:
             assert ends_within(server, 2.0, end) < 2.0
         assert server.returncode == 0
-        said = log.read_text()
+        said = (tmp_path / LOG).read_text()
         assert "Traceback" not in said
         assert f'Ended while making the key "{CAPPED["description"]}"' in said
         assert "venice_list_api_keys" in said
@@ -115,20 +118,14 @@ def test_a_server_ended_during_a_slow_write_ends_in_time_and_names_the_write(
 def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(tmp_path: Path) -> None:
     with sandbox_process(tmp_path) as sandbox, slow_venice(sandbox) as slow:
         before, _ = sandbox.state()
-        url = f"http://127.0.0.1:{slow.server_address[1]}/api/v1"
-        env = environment(tmp_path, **(sandbox.env | {"VENICE_BASE_URL": url}))
-        log = tmp_path / "server.log"
-        with spawned([*OURS, "--state-dir", str(tmp_path / "state")], env, log) as server:
-            handshake(server)
-            _approve_a_create(server, CAPPED)
-            assert slow.reached.wait(20)
+        with creating(tmp_path, slow) as server:
             server.send_signal(signal.SIGTERM)
             slow.answering.set()
             server.wait(timeout=10)
         assert server.returncode == 0
         after, _ = sandbox.state()
         assert set(after) == set(before), "nobody could have read the secret, so no key may be left"
-        assert "it was revoked again" in log.read_text()
+        assert "it was revoked again" in (tmp_path / LOG).read_text()
 
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM], ids=["stdin closed", "SIGTERM"])
@@ -138,17 +135,11 @@ def test_a_key_whose_secret_nobody_has_seen_yet_is_revoked_when_the_server_ends(
     # The key is made, and is being read back before its secret is handed over.
     with sandbox_process(tmp_path) as sandbox, slow_venice(sandbox, r"GET /api/v1/api_keys/[0-9a-f-]{36}") as slow:
         before, _ = sandbox.state()
-        url = f"http://127.0.0.1:{slow.server_address[1]}/api/v1"
-        env = environment(tmp_path, **(sandbox.env | {"VENICE_BASE_URL": url}))
-        log = tmp_path / "server.log"
-        with spawned([*OURS, "--state-dir", str(tmp_path / "state")], env, log) as server:
-            handshake(server)
-            _approve_a_create(server, CAPPED)
-            assert slow.reached.wait(20)
+        with creating(tmp_path, slow) as server:
             assert len(sandbox.state()[0]) == len(before) + 1
             assert ends_within(server, 2.0, end) < 2.0
         assert set(sandbox.state()[0]) == set(before)
-        assert "it was revoked again" in log.read_text()
+        assert "it was revoked again" in (tmp_path / LOG).read_text()
 
 
 WAITING_KEYRING = """

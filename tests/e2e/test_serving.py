@@ -248,7 +248,7 @@ def test_local_names_and_origins_pass(server: HttpServer) -> None:
         assert ask(server, **headers).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.test", "127.0.0.1.evil.test", ""])  # noqa: S104
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.test", "127.0.0.1.evil.test", ""])  # noqa: S104 - these must be refused
 def test_only_a_loopback_address_is_served(tmp_path: Path, host: str) -> None:
     app = world(tmp_path, scenario="empty").app
     with pytest.raises(ServingError, match="--host"):
@@ -256,7 +256,7 @@ def test_only_a_loopback_address_is_served(tmp_path: Path, host: str) -> None:
 
 
 def test_a_refused_address_ends_the_command_with_a_sentence(tmp_path: Path) -> None:
-    command = [*OURS, "serve", "--http", "--host", "0.0.0.0", "--state-dir", str(tmp_path / "state")]  # noqa: S104
+    command = [*OURS, "serve", "--http", "--host", "0.0.0.0", "--state-dir", str(tmp_path / "state")]  # noqa: S104 - these must be refused
     ended = subprocess.run(
         command, env=environment(tmp_path, **IN_PROCESS), capture_output=True, text=True, check=False, timeout=60
     )

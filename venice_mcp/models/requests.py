@@ -12,19 +12,24 @@ from pydantic import BaseModel, ConfigDict
 from venice_mcp.models.wire import Key, one_spelling_of_ranges
 
 
-class NewKeySettings(BaseModel):
-    """What a new key shall be able to do, fully decided. The intent of a create or a mint."""
+class KeyLimits(BaseModel):
+    """What a key may do: caps in their units, expiry as Venice takes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    api_key_type: str
-    description: str
     usd_cap: float | None = None
     diem_cap: float | None = None
     limit_period: str | None = None
     model_privacy: str | None = None
     expires_at: str | None = None
     ip_allowlist: tuple[str, ...] | None = None
+
+
+class NewKeySettings(KeyLimits):
+    """What a new key shall be able to do, fully decided. The intent of a create or a mint."""
+
+    api_key_type: str
+    description: str
 
     def to_wire(self) -> dict[str, Any]:
         body: dict[str, Any] = {"apiKeyType": self.api_key_type, "description": self.description}
@@ -40,19 +45,11 @@ class NewKeySettings(BaseModel):
         return body | {name: value for name, value in optional.items() if value is not None}
 
 
-class KeyChange(BaseModel):
+class KeyChange(KeyLimits):
     """A change of one key, fully decided: only the members in `model_fields_set` are sent."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     id: str
     description: str | None = None
-    usd_cap: float | None = None
-    diem_cap: float | None = None
-    limit_period: str | None = None
-    model_privacy: str | None = None
-    expires_at: str | None = None
-    ip_allowlist: tuple[str, ...] | None = None
 
     def intent(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_unset=True)

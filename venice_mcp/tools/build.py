@@ -162,7 +162,8 @@ class VeniceTool(Tool):
         if isinstance(cause, VeniceError):
             return str(cause)
         if isinstance(cause, ToolError) and str(cause).startswith("Resolver "):
-            return f"The answer did not fit the question, so it was not done. {NOTHING_SENT} Call again to ask anew."
+            unfit = "The answer did not fit the question, so it was not done."
+            return f"{unfit} {Changed.NOTHING.value} Call again to ask anew."
         if isinstance(cause, ToolError):
             return str(cause)
         if not isinstance(error, UnexpectedToolError):

@@ -1,7 +1,7 @@
 """Making a key: checked before, made once, its secret delivered or the key revoked again, lost answers found out."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,6 +26,7 @@ from venice_mcp.workflows.critical import Critical
 
 MAX_PACE_WAIT_S = 25.0
 READ_BACK_S = 8.0
+_NOT_READ_BACK = "The new key could not be read back; its settings are told as they were asked for."
 _log = logging.getLogger(__name__)
 
 
@@ -194,17 +195,19 @@ class Maker:
 
     async def _doubts(self, new: NewKeyData, settings: NewKeySettings, *, ours: bool) -> tuple[str, ...]:
         """Notes on settings that are not as asked for; the answer to a create may echo them wrongly, so it is read."""
-        got: dict[str, Any] | None = None
+        notes = (_NOT_READ_BACK,) if ours else ()
         # Whatever goes wrong here, the key exists and its secret must still be handed over.
         with anyio.move_on_after(READ_BACK_S), suppress(Exception):
-            if ours:
-                got = (await self.client.get_api_key(new.id)).settings()
-            else:
-                mine = {key.id: key for key in await self._keys_if_readable() or ()}
-                got = mine[new.id].settings() if new.id in mine else None
-        if got is None:
-            told = "The new key could not be read back; its settings are told as they were asked for."
-            return (told,) if ours else ()
+            key = await self.client.get_api_key(new.id) if ours else await self._listed(new.id)
+            if key is not None:
+                notes = self._differences(settings, key.settings())
+        return notes
+
+    async def _listed(self, key_id: str) -> Key | None:
+        """The key if the ADMIN key's account lists it; a minted one may belong to another account."""
+        return next((key for key in await self._keys_if_readable() or () if key.id == key_id), None)
+
+    def _differences(self, settings: NewKeySettings, got: Mapping[str, Any]) -> tuple[str, ...]:
         wanted = settings.model_dump(exclude_none=True) | {"usd_cap": settings.usd_cap, "diem_cap": settings.diem_cap}
         wanted.pop("ip_allowlist", None)
         if settings.ip_allowlist is not None and got["ip_allowlist"] is not None:

@@ -1,100 +1,119 @@
-"""Delivery of a new key to a private file that is made before the key, so that a bad path costs no key."""
+"""What all places for a new secret have in common: limits, a secret taken once, and failures that never hold it."""
 
 import os
-import stat
-from contextlib import suppress
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
-from venice_mcp.secrets.shapes import KEY_SHAPE
+from venice_mcp.secrets.shapes import looks_like_secret
 from venice_mcp.secrets.types import Secret
+from venice_mcp.text import quoted
 
-_MODE: Final = 0o600
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
-# More than any key: with the space reserved, a full disk is noticed before there is a key to lose.
-_RESERVED: Final = 4096
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+PLACEHOLDER: Final = "{variable}"
 
 
 class SinkError(OSError):
     """A secret could not be delivered. The message names the reason and never the secret."""
 
 
-def _reason(error: OSError) -> str:
-    # Not str(error), which ends with the raw path.
-    return os.strerror(error.errno) if error.errno else "unknown reason"
+@dataclass(frozen=True)
+class Command:
+    """A program that takes a secret on its standard input; only the operator's policy defines one.
 
-
-class PreparedFile:
-    """A new, empty file that only its owner can read, waiting for one secret.
-
-    As a context manager it removes the file again unless the secret was written.
+    Attributes:
+        argv: the program's absolute path and its arguments, in which {variable} stands for the caller's word.
+        timeout_s: after this time it is ended, with all that it started.
     """
 
-    def __init__(self, path: str, name: str, folder: int, file: int) -> None:
-        self.path = path
-        self._name = name
-        self._folder = folder
-        self._file = file
-        self._open = True
-        self._written = False
+    argv: tuple[str, ...]
+    timeout_s: float = 30.0
+
+    @property
+    def uses_variable(self) -> bool:
+        return any(PLACEHOLDER in item for item in self.argv)
+
+    def filled(self, variable: str | None) -> list[str]:
+        """The arguments as they are run."""
+        return [item.replace(PLACEHOLDER, variable or "") for item in self.argv]
+
+
+@dataclass(frozen=True)
+class SinkLimits:
+    """What the operator's policy allows. The defaults allow everything but commands.
+
+    Attributes:
+        folders: where a file or a .env file must lie, at any depth; None is anywhere.
+        commands: by name.
+        keyring_backends: classes ("module.Class") that are accepted besides those of the operating systems.
+    """
+
+    folders: tuple[str, ...] | None = None
+    commands: Mapping[str, Command] = field(default_factory=dict[str, Command])
+    keyring_backends: tuple[str, ...] = ()
+
+
+class Prepared(Protocol):
+    """A place that was found fit for one secret, before there is one."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know before the secret exists, in words of ours."""
+        ...
 
     def write(self, secret: Secret) -> None:
-        """Write `secret` and a line feed, and make sure that they are on disk, at `path`, for the owner only.
+        """Deliver `secret`; blocks.
 
         Raises:
-            SinkError: any of this failed; the file is wiped and removed.
+            SinkError: it was not delivered, and nothing of it is left there unless the message says so.
+        """
+        ...
+
+    def discard(self) -> None:
+        """Leave no trace, unless the secret was written. May be called at any time, and again."""
+        ...
+
+
+class OneDelivery(ABC):
+    """Takes one secret, once. As a context manager it discards what was not written.
+
+    Args:
+        place: for messages.
+        notes: for the person.
+    """
+
+    def __init__(self, place: str, notes: tuple[str, ...] = ()) -> None:
+        self.notes = notes
+        self._place = place
+        self._open = True
+
+    def write(self, secret: Secret) -> None:
+        """Deliver `secret`.
+
+        Raises:
+            SinkError: it was not delivered, and nothing of it is left there unless the message says so.
         """
         if not self._open:
-            raise SinkError("this file was already written or discarded; nothing was written now")
+            raise SinkError("this destination was already written or discarded; nothing was written now")
         problem = self._deliver(secret)
         if problem:
             self.discard()
-            raise SinkError(f"the secret was not saved to {_quoted(self.path)}: {problem}")
-        self._written = True
+            raise SinkError(f"the secret was not saved to {self._place}: {problem}")
         self._close()
 
+    @abstractmethod
     def _deliver(self, secret: Secret) -> str | None:
         """The problem, if any; returned, because an exception would carry the secret in its context."""
-        try:
-            data = (secret.reveal() + "\n").encode()
-        except UnicodeEncodeError:
-            return "it is not valid text"
-        try:
-            rest = data
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
-            os.ftruncate(self._file, len(data))
-            os.fsync(self._file)
-            _sync_folder(self._folder)
-            if os.pread(self._file, len(data) + 1, 0) != data:
-                return "reading it back gave something else"
-            if not self._is_ours(os.stat(self.path, follow_symlinks=False)):
-                return "another file took its place"
-            if stat.S_IMODE(os.fstat(self._file).st_mode) != _MODE:
-                return "its permissions were changed"
-        except OSError as error:
-            return _reason(error)
-        return None
 
     def discard(self) -> None:
-        """Wipe, close and remove the file, unless the secret was written; whatever took its place stays."""
-        if not self._open:
-            return
-        with suppress(OSError):
-            os.ftruncate(self._file, 0)
-        with suppress(OSError):
-            if self._is_ours(os.stat(self._name, dir_fd=self._folder, follow_symlinks=False)):
-                os.unlink(self._name, dir_fd=self._folder)
+        """Take no secret any more."""
         self._close()
-
-    def _is_ours(self, found: os.stat_result) -> bool:
-        return os.path.samestat(found, os.fstat(self._file))
 
     def _close(self) -> None:
         self._open = False
-        for descriptor in (self._file, self._folder):
-            with suppress(OSError):
-                os.close(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -105,98 +124,21 @@ class PreparedFile:
         self.discard()
 
 
-class FileSink:
-    """Makes the private file for a secret that does not exist yet."""
-
-    @staticmethod
-    def prepare(path: str) -> PreparedFile:
-        """Make a new empty file at `path` (absolute, or beginning with ~) that only its owner can read.
-
-        Raises:
-            SinkError: the path is unsuitable or taken; nothing was changed.
-        """
-        path, parent, name = _checked(path)
-        folder = _open_folder(parent)
-        try:
-            file = _create(path, name, folder)
-        except BaseException:
-            os.close(folder)
-            raise
-        prepared = PreparedFile(path, name, folder, file)
-        try:
-            # umask may have taken permissions away, and an inherited ACL may have granted some.
-            os.fchmod(file, _MODE)
-            _reserve(file)
-        except OSError as error:
-            prepared.discard()
-            raise SinkError(f"{_quoted(path)} cannot be prepared: {_reason(error)}") from None
-        return prepared
+def reason(error: OSError) -> str:
+    """Why the system refused. Not str(error), which ends with the raw path."""
+    return os.strerror(error.errno) if error.errno else "unknown reason"
 
 
-def _quoted(path: str) -> str:
-    return repr(path if len(path) <= 200 else path[:200] + "...")
+def check_variable(variable: str) -> None:
+    """Refuse what is no plain name, or may be a key that was pasted there.
 
-
-def _checked(path: str) -> tuple[str, str, str]:
-    """The expanded path, its folder and its name."""
-    if KEY_SHAPE.search(path):
-        raise SinkError("the path contains a key; give the path of a file that does not exist yet")
-    if not path.isprintable():
-        raise SinkError("the path contains control or invisible characters")
-    if not hasattr(os, "fchmod") or os.open not in os.supports_dir_fd:
-        raise SinkError("this system offers no way to make a private file safely")
-    expanded = os.path.expanduser(path)
-    if not os.path.isabs(expanded):
-        raise SinkError(f"{_quoted(path)} is not an absolute path")
-    parent, name = os.path.split(expanded)
-    if name in ("", ".", ".."):
-        raise SinkError(f"{_quoted(path)} does not name a file")
-    return expanded, parent, name
-
-
-def _open_folder(parent: str) -> int:
-    try:
-        folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise SinkError(f"the folder {_quoted(parent)} cannot be opened: {_reason(error)}") from None
-    status = os.fstat(folder)
-    shared = status.st_mode & _WRITABLE_BY_OTHERS
-    # In a sticky folder such as /tmp only the owners of the file and of the folder can replace the file.
-    protected = status.st_mode & stat.S_ISVTX and status.st_uid in (0, os.geteuid())
-    if shared and not protected:
-        os.close(folder)
-        raise SinkError(f"others may write to the folder {_quoted(parent)}; choose a folder that only you can write to")
-    return folder
-
-
-def _create(path: str, name: str, folder: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(name, flags, _MODE, dir_fd=folder)
-    except FileExistsError:
-        raise SinkError(f"{_quoted(path)} already exists, and nothing is overwritten") from None
-    except OSError as error:
-        raise SinkError(f"{_quoted(path)} cannot be made: {_reason(error)}") from None
-
-
-def _reserve(file: int) -> None:
-    from errno import EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP
-
-    if not hasattr(os, "posix_fallocate"):
-        return
-    try:
-        os.posix_fallocate(file, 0, _RESERVED)
-    except OSError as error:
-        if error.errno not in (EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP):
-            raise
-
-
-def _sync_folder(folder: int) -> None:
-    from errno import EINVAL, ENOTSUP
-
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        # Some file systems cannot, and then a folder needs no sync of its own.
-        if error.errno not in (EINVAL, ENOTSUP):
-            raise
+    Raises:
+        SinkError: with the reason; the name is shown only if it is harmless.
+    """
+    if looks_like_secret(variable):
+        raise SinkError("the variable looks like a key; give the name under which the key shall be kept")
+    if not _VARIABLE.fullmatch(variable):
+        raise SinkError(
+            f"the variable {quoted(variable, 64)} is not a name of at most 64 letters, digits and underscores"
+            " that does not begin with a digit"
+        )

@@ -1,5 +1,7 @@
 """Hostile settings never send a key anywhere but to its own host; keys are checked and never shown."""
 
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,9 +13,11 @@ from hypothesis import strategies as st
 
 from tests.test_harness import ADMIN_KEY, INFERENCE_KEY, WALLET_KEY, Edge
 from venice_mcp.errors import VeniceError
+from venice_mcp.policy.places import trusted_state_dir
+from venice_mcp.policy.rules import Policy
 from venice_mcp.secrets import Redactor, Secret
 from venice_mcp.server import build_app
-from venice_mcp.settings import LIVE_URL, Settings, load
+from venice_mcp.settings import LIVE_URL, Settings, load, state_dir_in_use
 
 SANDBOX_KEY = "VENICE_ADMIN_KEY_SANDBOX_" + "aB3" * 10
 QUIET = {"VENICE_MCP_KEYRING": "0", "VENICE_MCP_STATE_DIR": "/nonexistent"}
@@ -195,3 +199,154 @@ def test_a_key_file_is_stripped(tmp_path: Path) -> None:
     path.write_text(f"\n  {ADMIN_KEY}\r\n\n")
     secret = loaded(VENICE_ADMIN_KEY_FILE=str(path)).credentials["ADMIN"].secret
     assert secret == Secret(ADMIN_KEY)
+
+
+# --- policy ----------------------------------------------------------------------------------------
+
+ALLOWING = """
+[[approval.allowances]]
+name = "ci"
+max_cap = { usd = 5 }
+limit_period = "EPOCH"
+max_days = 7
+sinks = ["file"]
+per_day = 10
+"""
+
+
+def with_policy(tmp_path: Path, text: str) -> Path:
+    """A folder with the operator's own policy in it."""
+    folder = tmp_path / "config"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / "policy.toml"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+    return folder
+
+
+def test_without_a_policy_nothing_is_ruled_out(tmp_path: Path) -> None:
+    found = load(QUIET, config_dir=tmp_path)
+    assert found.policy == Policy()
+    assert found.policy_problem is None
+    assert found.policy_sources == ()
+    assert (found.proxy, found.ca_file) == (None, None)
+
+
+def test_a_policy_that_cannot_be_used_is_the_first_problem(tmp_path: Path) -> None:
+    found = load(QUIET | {"VENICE_BASE_URL": "nonsense"}, config_dir=with_policy(tmp_path, "read_only = 5"))
+    assert found.policy_problem is not None
+    assert found.problems[0] == found.policy_problem
+    assert str(tmp_path / "config" / "policy.toml") in found.policy_problem
+    assert found.policy.read_only
+
+
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_the_rules_hold_in_the_sandbox_as_well(tmp_path: Path, sandbox: bool) -> None:
+    text = f'state_dir = "{tmp_path}/state"\n[keys]\nmax_days = 7\n{ALLOWING}'
+    found = load(QUIET, sandbox=sandbox, config_dir=with_policy(tmp_path, text))
+    assert found.policy.keys[0].max_days == 7
+    assert found.policy.allowances[0].name == "ci"
+    assert found.policy_sources == (str(tmp_path / "config" / "policy.toml"),)
+
+
+def test_only_live_venice_is_reached_through_the_policys_network(tmp_path: Path) -> None:
+    text = '[network]\nproxy = "http://proxy.corp:3128"\nca_file = "/etc/ssl/corp.pem"\n'
+    folder = with_policy(tmp_path, text)
+    live = load(QUIET, config_dir=folder)
+    assert (live.proxy, live.ca_file) == ("http://proxy.corp:3128", Path("/etc/ssl/corp.pem"))
+    for environment in ({"VENICE_BASE_URL": "http://127.0.0.1:8700/api/v1"}, {"VENICE_MCP_SANDBOX": "1"}):
+        found = load(QUIET | environment, config_dir=folder)
+        assert (found.proxy, found.ca_file) == (None, None)
+
+
+def test_no_variable_sets_the_network(tmp_path: Path) -> None:
+    path = with_policy(tmp_path, '[network]\nproxy = "http://evil.test:1"\n') / "policy.toml"
+    hostile = dict.fromkeys(("HTTPS_PROXY", "ALL_PROXY", "VENICE_MCP_PROXY"), "http://evil.test:1")
+    found = load(QUIET | hostile | {"VENICE_MCP_POLICY": str(path)}, config_dir=tmp_path / "none")
+    assert found.proxy is None
+    assert found.policy_problem is not None
+
+
+def test_variables_neither_hide_the_operators_policy_nor_bring_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "project" / "venice-mcp"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "policy.toml").write_text("[approval]\nnarrowing_unasked = true\n")
+    expected = load(QUIET).policy_sources
+    for variable in ("HOME", "XDG_CONFIG_HOME", "APPDATA"):
+        monkeypatch.setenv(variable, str(folder.parent))
+    found = load(QUIET | {"HOME": str(folder.parent), "XDG_CONFIG_HOME": str(folder.parent)})
+    assert found.policy_sources == expected
+    assert not found.policy.narrowing_unasked
+
+
+def test_the_policy_says_where_state_is_kept(tmp_path: Path) -> None:
+    folder = with_policy(tmp_path, f'state_dir = "{tmp_path}/state"\n{ALLOWING}')
+    other = tmp_path / "other"
+    for environment, flag in (({"VENICE_MCP_STATE_DIR": str(other)}, None), ({}, other)):
+        found = load(environment, state_dir=flag, config_dir=folder)
+        assert found.state_dir == tmp_path / "state"
+        assert any("VENICE_MCP_STATE_DIR are ignored" in problem for problem in found.problems)
+        assert found.allowances_hold
+        assert found.policy.allowances
+        assert state_dir_in_use(environment, flag, config_dir=folder) == found.state_dir
+    same = load({}, state_dir=tmp_path / "state", config_dir=folder)
+    assert not any("ignored" in problem for problem in same.problems)
+
+
+def test_without_a_policy_state_is_where_it_was_asked_for(tmp_path: Path) -> None:
+    assert state_dir_in_use({}, tmp_path, config_dir=tmp_path / "none") == tmp_path
+    chosen = {"VENICE_MCP_STATE_DIR": str(tmp_path)}
+    assert state_dir_in_use(chosen, config_dir=tmp_path / "none") == tmp_path
+    assert state_dir_in_use({}, config_dir=tmp_path / "none") == load({}, config_dir=tmp_path / "none").state_dir
+
+
+@pytest.mark.parametrize("text", [ALLOWING, "[approval]\nnarrowing_unasked = true\n"])
+def test_nothing_goes_unasked_where_a_project_chose_the_record(tmp_path: Path, text: str) -> None:
+    folder = with_policy(tmp_path, text)
+    for environment, flag in (({"VENICE_MCP_STATE_DIR": str(tmp_path)}, None), ({}, tmp_path)):
+        found = load(environment, state_dir=flag, config_dir=folder)
+        assert not found.allowances_hold
+        assert found.policy.allowances == ()
+        assert not found.policy.narrowing_unasked
+        assert any("What the policy allows unasked does not hold" in problem for problem in found.problems)
+
+
+def test_a_project_cannot_choose_the_record_by_where_state_usually_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = with_policy(tmp_path, ALLOWING)
+    usual = trusted_state_dir()
+    assert usual is not None
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(usual.parent.parent.parent))
+    assert load({}, config_dir=folder).allowances_hold
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = load({}, config_dir=folder)
+    assert not found.allowances_hold
+    assert found.policy.allowances == ()
+
+
+def test_a_state_directory_of_nobody_is_no_exception() -> None:
+    name = "~nobody-of-that-name/state"
+    assert load({"VENICE_MCP_STATE_DIR": name}).state_dir.name == "state"
+    assert load({}, state_dir=Path(name)).state_dir.is_absolute()
+
+
+def test_the_flag_makes_things_stricter_only(tmp_path: Path) -> None:
+    path = with_policy(tmp_path, "read_only = true\n") / "policy.toml"
+    found = load(QUIET, config_dir=tmp_path / "none", policy_file=path)
+    assert found.policy.read_only
+    path.write_text(ALLOWING, encoding="utf-8")
+    assert load(QUIET, config_dir=tmp_path / "none", policy_file=path).policy_problem is not None
+
+
+def test_reading_settings_without_a_policy_loads_no_models() -> None:
+    code = (
+        "import sys; from pathlib import Path; from venice_mcp.settings import load;"
+        " load({}, config_dir=Path('/nonexistent')); print('pydantic' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "False"

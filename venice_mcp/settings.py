@@ -9,11 +9,14 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from venice_mcp.policy.places import trusted_state_dir
+from venice_mcp.policy.rules import Policy
+from venice_mcp.policy.sources import in_force
 from venice_mcp.secrets import Secret
 
 LIVE_URL = "https://api.venice.ai/api/v1"
@@ -35,16 +38,29 @@ _WALLET_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # secp256k1
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
 _MAX_KEY_FILE = 4096
+KEYSTORE_VARIABLE = "VENICE_WALLET_KEYSTORE_FILE"
+_OPENED_WITH = "VENICE_WALLET_PASSWORD"
+_WALLETS = (VARIABLES["WALLET"], KEYSTORE_VARIABLE)
+_MAX_KEYSTORE_FILE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Keystore:
+    """A wallet's key that is still encrypted, and what it opens with; opening takes a second."""
+
+    content: Secret
+    password: Secret
 
 
 @dataclass(frozen=True)
 class Credential:
-    """One configured key: the secret, where it came from, or why it cannot be used."""
+    """One configured key: the secret or what it can be had from, where it came from, or why it cannot be used."""
 
     kind: KeyKind
     secret: Secret | None = None
     origin: str = "not configured"
     problem: str | None = None
+    keystore: Keystore | None = None
 
     @property
     def variable(self) -> str:
@@ -60,6 +76,12 @@ class Settings:
         mode: "live", "sandbox" (in this process) or "loopback" (a sandbox at VENICE_BASE_URL).
         problems: what is wrong with the settings themselves, with the fix.
         blocked: why no request may be sent at all, if so.
+        proxy, ca_file: how Venice is reached, only ever from the operator's policy file.
+        policy: the rules in force; while a policy cannot be used, rules that let nothing be written.
+        policy_problem: why nothing may be written, if a policy cannot be used. Also among `problems`.
+        policy_sources: the files and variables the rules come from.
+        allowances_hold: whether the record with the budgets is where the operator has it, so that nobody starts
+            them anew by naming another. If not, `policy` lets nothing go unasked.
     """
 
     mode: Literal["live", "sandbox", "loopback"]
@@ -71,21 +93,87 @@ class Settings:
     problems: tuple[str, ...] = ()
     blocked: str | None = None
     use_keyring: bool = False
+    proxy: str | None = None
+    ca_file: Path | None = None
+    policy: Policy = field(default_factory=Policy)
+    policy_problem: str | None = None
+    policy_sources: tuple[str, ...] = ()
+    allowances_hold: bool = False
 
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
     """VENICE_MCP_STATE_DIR, or the platform's place for per-user state."""
     if chosen := env.get("VENICE_MCP_STATE_DIR", "").strip():
-        return Path(chosen).expanduser().absolute()
+        return _absolute(Path(chosen))
     from platformdirs import user_state_path  # only needed when nothing was chosen
 
     return user_state_path("venice-mcp", appauthor=False)
 
 
-def load(env: Mapping[str, str] | None = None, *, sandbox: bool = False, state_dir: Path | None = None) -> Settings:
-    """Settings from environment variables. Never raises for what a user typed."""
+def state_dir_in_use(env: Mapping[str, str], state_dir: Path | None = None, *, config_dir: Path | None = None) -> Path:
+    """Where approvals are recorded: what the policy names, else `state_dir`, else `default_state_dir`."""
+    return in_force(env, config_dir=config_dir).policy.state_dir or _asked_for(env, state_dir)
+
+
+def _asked_for(env: Mapping[str, str], state_dir: Path | None) -> Path:
+    return _absolute(state_dir) if state_dir else default_state_dir(env)
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:  # ~ of a user whom the system does not know
+        return path.absolute()
+
+
+def load(
+    env: Mapping[str, str] | None = None,
+    *,
+    sandbox: bool = False,
+    state_dir: Path | None = None,
+    config_dir: Path | None = None,
+    policy_file: Path | None = None,
+) -> Settings:
+    """Settings from environment variables and policies. Never raises for what a user typed.
+
+    Args:
+        env: instead of the environment of this process.
+        sandbox: use the sandbox in this process, whatever else is configured.
+        state_dir: where to record; a policy that names a place of its own is stronger.
+        config_dir: instead of the folder with the operator's own policy.
+        policy_file: one more policy, which can only make things stricter.
+    """
     env = os.environ if env is None else env
-    folder = state_dir.expanduser().absolute() if state_dir else default_state_dir(env)
+    rules = in_force(env, config_dir=config_dir, policy_file=policy_file)
+    asked_for = _asked_for(env, state_dir)
+    folder = rules.policy.state_dir or asked_for
+    found = _from_variables(env, folder, sandbox=sandbox)
+    problems = [*([rules.problem] if rules.problem else []), *found.problems, *rules.notes]
+    if asked_for != folder and (state_dir or env.get("VENICE_MCP_STATE_DIR", "").strip()):
+        problems.append("The policy says where state is kept; --state-dir and VENICE_MCP_STATE_DIR are ignored.")
+    hold = folder == (rules.policy.state_dir or trusted_state_dir())
+    policy = rules.policy if hold else replace(rules.policy, allowances=(), narrowing_unasked=False)
+    if policy != rules.policy:
+        problems.append(
+            "What the policy allows unasked does not hold, because it would be recorded in a state directory that the"
+            " policy does not name. Unset VENICE_MCP_STATE_DIR and --state-dir, or set state_dir in the policy."
+        )
+    # A sandbox is in this process or on this machine, where no proxy leads.
+    live = found.mode == "live"
+    return replace(
+        found,
+        problems=tuple(problems),
+        policy=policy,
+        policy_problem=rules.problem,
+        policy_sources=rules.sources,
+        allowances_hold=hold,
+        proxy=policy.proxy if live else None,
+        ca_file=policy.ca_file if live else None,
+    )
+
+
+def _from_variables(env: Mapping[str, str], folder: Path, *, sandbox: bool) -> Settings:
+    """What environment variables alone say."""
     if sandbox or env.get("VENICE_MCP_SANDBOX", "").strip().lower() in ("1", "true", "yes", "on"):
         return _sandbox_settings(env, folder)
     base_url, mode, blocked = _base_url(env.get("VENICE_BASE_URL", "").strip())
@@ -96,8 +184,8 @@ def load(env: Mapping[str, str] | None = None, *, sandbox: bool = False, state_d
         problems.insert(0, blocked)
     if mode == "loopback":
         credentials["WALLET"] = _throwaway_wallet()
-        if _named(env, "VENICE_WALLET_KEY"):
-            problems.append("VENICE_WALLET_KEY is ignored: a real wallet never signs for a loopback sandbox.")
+        if ignored := [name for name in _WALLETS if _named(env, name)]:
+            problems.append(f"{', '.join(ignored)} ignored: a real wallet never signs for a loopback sandbox.")
     return Settings(
         mode=mode,
         base_url=base_url,
@@ -118,7 +206,7 @@ def _sandbox_settings(env: Mapping[str, str], folder: Path) -> Settings:
         "WALLET": _throwaway_wallet(),
     }
     problems: list[str] = []
-    if ignored := [name for name in VARIABLES.values() if _named(env, name)]:
+    if ignored := [name for name in (*VARIABLES.values(), KEYSTORE_VARIABLE) if _named(env, name)]:
         problems.append(f"{', '.join(ignored)} ignored: this is the sandbox.")
     scenario = env.get("VENICE_MCP_SANDBOX_SCENARIO", "").strip() or "demo"
     if scenario not in SCENARIOS:
@@ -146,7 +234,13 @@ def _throwaway_wallet() -> Credential:
 
 
 def _named(env: Mapping[str, str], variable: str) -> bool:
-    return bool(env.get(variable, "").strip() or env.get(f"{variable}_FILE", "").strip())
+    return bool(_given(env, variable) or _given(env, f"{variable}_FILE"))
+
+
+def _given(env: Mapping[str, str], variable: str) -> str:
+    """What a variable says; a host that does not fill one in hands its placeholder over, which says nothing."""
+    value = env.get(variable, "").strip()
+    return "" if _PLACEHOLDER.fullmatch(value) else value
 
 
 def _base_url(chosen: str) -> tuple[str, Literal["live", "loopback"], str | None]:
@@ -185,7 +279,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _from_env(kind: KeyKind, env: Mapping[str, str], mode: str) -> Credential:
-    """`VARIABLE`, else the file named by `VARIABLE_FILE`."""
+    """`VARIABLE`, else the file named by `VARIABLE_FILE`; for the wallet also a keystore, but not besides."""
+    if kind == "WALLET" and _given(env, KEYSTORE_VARIABLE):
+        return _from_keystore(env)
     variable = VARIABLES[kind]
     if value := env.get(variable, "").strip():
         return _checked(kind, value, f"environment variable {variable}", mode)
@@ -193,18 +289,53 @@ def _from_env(kind: KeyKind, env: Mapping[str, str], mode: str) -> Credential:
     if not name:
         return Credential(kind)
     origin = f"file named by {variable}_FILE"
+    value = _text_in(name, _MAX_KEY_FILE)
+    if value is None:
+        return Credential(
+            kind, origin=origin, problem=f"{variable}_FILE does not name a file that can be read as text."
+        )
+    if not value.strip():
+        return Credential(kind, origin=origin, problem=f"The {origin} is empty or longer than {_MAX_KEY_FILE} bytes.")
+    return _checked(kind, value.strip(), origin, mode)
+
+
+def _text_in(name: str, most: int) -> str | None:
+    """The text of a regular file, "" for more than that many bytes, None if there is no such file or text."""
     try:
         path = Path(name).expanduser()
         if not path.is_file():  # a FIFO or device could block for ever
-            return Credential(kind, origin=origin, problem=f"{variable}_FILE does not name a readable file.")
+            return None
         with path.open("rb") as file:
-            raw = file.read(_MAX_KEY_FILE + 1)
-        value = raw.decode("utf-8").strip() if len(raw) <= _MAX_KEY_FILE else ""
-    except (OSError, UnicodeDecodeError, RuntimeError):
-        return Credential(kind, origin=origin, problem=f"The {origin} cannot be read as text.")
-    if not value:
-        return Credential(kind, origin=origin, problem=f"The {origin} is empty or longer than {_MAX_KEY_FILE} bytes.")
-    return _checked(kind, value, origin, mode)
+            raw = file.read(most + 1)
+        return raw.decode("utf-8") if len(raw) <= most else ""
+    except (OSError, UnicodeDecodeError, RuntimeError, ValueError):
+        return None
+
+
+def _from_keystore(env: Mapping[str, str]) -> Credential:
+    """The keystore and its password, still closed: opening it is slow, and most servers never mint."""
+    origin = f"keystore named by {KEYSTORE_VARIABLE}"
+
+    def refuse(problem: str) -> Credential:
+        return Credential("WALLET", origin=origin, problem=problem)
+
+    if _named(env, VARIABLES["WALLET"]):
+        return refuse(f"{VARIABLES['WALLET']} and {KEYSTORE_VARIABLE} both name a wallet; unset one of them.")
+    content = _text_in(_given(env, KEYSTORE_VARIABLE), _MAX_KEYSTORE_FILE)
+    if content is None:
+        return refuse(f"{KEYSTORE_VARIABLE} does not name a readable text file.")
+    if not content.strip():
+        return refuse(f"The {origin} is empty or longer than {_MAX_KEYSTORE_FILE} bytes.")
+    if name := _given(env, f"{_OPENED_WITH}_FILE"):
+        # One line end is the editor's; all else may belong to the password.
+        password = (_text_in(name, _MAX_KEY_FILE) or "").removesuffix("\n").removesuffix("\r")
+        if not password:
+            return refuse(f"{_OPENED_WITH}_FILE does not name a file with a password of at most {_MAX_KEY_FILE} bytes.")
+    else:
+        password = env.get(_OPENED_WITH, "") if _given(env, _OPENED_WITH) else ""
+    if not password:
+        return refuse(f"{KEYSTORE_VARIABLE} needs {_OPENED_WITH}_FILE, a file with the password it opens with.")
+    return Credential("WALLET", origin=origin, keystore=Keystore(Secret(content), Secret(password)))
 
 
 def from_keyring(kind: KeyKind, mode: str) -> Credential:

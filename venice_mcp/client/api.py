@@ -98,9 +98,13 @@ class VeniceClient:
 
     # --- limits -------------------------------------------------------------------------------
 
-    async def get_rate_limits(self, kind: KeyKind) -> RateLimitsData:
-        """GET /api_keys/rate_limits, which describes only the calling key. Source: getApiKeyRateLimits."""
-        answer = await self._read("/api_keys/rate_limits", doing="read the rate limits", key=await self._need(kind))
+    async def get_rate_limits(self, key: KeyKind | Secret) -> RateLimitsData:
+        """GET /api_keys/rate_limits, which describes only the calling key: a configured one, or a new one that is
+        to be proven. Source: getApiKeyRateLimits.
+        """
+        held = Credential("INFERENCE", key, "new") if isinstance(key, Secret) else await self._need(key)
+        answer = await self.transport.read("/api_keys/rate_limits", key=held.secret)
+        self._refuse_unless_ok(answer, doing="read the rate limits", key=None if isinstance(key, Secret) else held)
         return self._parse(RateLimitsAnswer, answer).data
 
     async def get_rate_limit_log(self) -> list[LogRow]:

@@ -1,16 +1,20 @@
 """The configured keys while the server runs: looked up once, known to the redactor from then on."""
 
+from dataclasses import replace
+
 import anyio
 import anyio.to_thread
 
 from venice_mcp.secrets import Redactor
 from venice_mcp.settings import VARIABLES, Credential, KeyKind, Settings, from_keyring
+from venice_mcp.wallet import KeystoreError, open_keystore
 
 
 class ConfiguredKeys:
     """Keys from the settings, and from the operating system's keyring when the settings have none.
 
     The keyring is asked on first need and in a thread: it is slow to import and may wait for a person to unlock it.
+    So is a keystore opened, which is slow on purpose.
     """
 
     def __init__(self, settings: Settings, redactor: Redactor) -> None:
@@ -19,7 +23,9 @@ class ConfiguredKeys:
         self._found: dict[KeyKind, Credential] = {}
         self._lock = anyio.Lock()
         for kind, credential in settings.credentials.items():
-            if credential.secret is not None or credential.problem is not None or not settings.use_keyring:
+            if credential.keystore is not None:
+                redactor.add(credential.keystore.password, label="wallet password")
+            elif credential.secret is not None or credential.problem is not None or not settings.use_keyring:
                 self._remember(kind, credential)
 
     async def get(self, kind: KeyKind) -> Credential:
@@ -29,7 +35,9 @@ class ConfiguredKeys:
         async with self._lock:
             if kind not in self._found:
                 credential = self._settings.credentials.get(kind, Credential(kind))
-                if self._settings.use_keyring:
+                if credential.keystore is not None:
+                    credential = await anyio.to_thread.run_sync(_opened, credential)
+                elif self._settings.use_keyring:
                     credential = await anyio.to_thread.run_sync(from_keyring, kind, self._settings.mode)
                 self._remember(kind, credential)
         return self._found[kind]
@@ -48,3 +56,14 @@ class ConfiguredKeys:
         if credential.secret is not None:
             self._redactor.add(credential.secret, label="wallet key" if kind == "WALLET" else "key")
         self._found[kind] = credential
+
+
+def _opened(credential: Credential) -> Credential:
+    """The key out of its keystore, or why it does not come out."""
+    if credential.keystore is None:
+        return credential
+    try:
+        secret = open_keystore(credential.keystore.content, credential.keystore.password)
+    except KeystoreError as error:
+        return replace(credential, keystore=None, problem=f"The {credential.origin} {error}")
+    return replace(credential, keystore=None, secret=secret)

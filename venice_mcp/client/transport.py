@@ -2,7 +2,6 @@
 
 import json
 import re
-import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import anyio
 from pydantic_core import from_json
 
+from venice_mcp.client.network import Begun, proxy_at, tls_context
 from venice_mcp.client.pace import MAX_WAIT_S, FailureBudget, backoff, wait_asked_for
 from venice_mcp.errors import AnswerLost, VeniceError
 from venice_mcp.secrets import Secret
@@ -25,14 +25,20 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_UNDER_WAY = 2
 READ_TRIES = 4
-READ_DEADLINE_S = 60.0
-WRITE_DEADLINE_S = 45.0
 
 _LONE_SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long one exchange may take from beginning to end, however little comes at a time."""
+
+    read_s: float = 60.0
+    write_s: float = 45.0
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,10 @@ class Transport:
     """The only place that opens connections.
 
     Args:
-        settings: says which host; a real key is only ever sent to https://api.venice.ai.
+        settings: says which host, and the way to it; a real key is only ever sent to https://api.venice.ai.
         handler: replaces the network (tests and the in-process sandbox).
         now, sleep: the clock, injected.
+        deadlines: for one exchange.
     """
 
     def __init__(
@@ -73,12 +80,14 @@ class Transport:
         handler: "httpx.AsyncBaseTransport | None" = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        deadlines: Deadlines = Deadlines(),
     ) -> None:
+        self.deadlines = deadlines
         self._settings = settings
         self._handler = handler
         self.now = now
         self._sleep = sleep
-        self._client: httpx.AsyncClient | None = None
+        self._clients: dict[bool, httpx.AsyncClient] = {}
         self._failures = FailureBudget()
         # Apart, so that a write, which was compared and approved a moment ago, never queues behind slow reads.
         self._reading = anyio.Semaphore(MAX_UNDER_WAY)
@@ -86,9 +95,8 @@ class Transport:
         self.skew_s: float | None = None
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        while self._clients:
+            await self._clients.popitem()[1].aclose()
 
     async def read(self, path: str, *, query: Mapping[str, str] | None = None, key: Secret | None = None) -> Answer:
         """GET, tried again on 429, 5xx and broken connections, within a bound.
@@ -100,7 +108,7 @@ class Transport:
         for attempt in range(READ_TRIES):
             last = attempt == READ_TRIES - 1
             try:
-                answer = await self._send("GET", path, query=query, key=key, deadline_s=READ_DEADLINE_S)
+                answer = await self._send("GET", path, query=query, key=key, deadline_s=self.deadlines.read_s)
             except Unreachable as error:
                 if last:
                     raise VeniceError(
@@ -136,7 +144,7 @@ class Transport:
             VeniceError: it certainly did not reach Venice.
         """
         try:
-            answer = await self._send(method, path, query=query, body=body, key=key, deadline_s=WRITE_DEADLINE_S)
+            answer = await self._send(method, path, query=query, body=body, key=key, deadline_s=self.deadlines.write_s)
         except Unreachable as error:
             if not error.sent:
                 raise VeniceError(
@@ -192,27 +200,38 @@ class Transport:
     ) -> Answer:
         import httpx  # 0.1 to 0.2 s that a start-up without requests does not pay
 
-        client = self._opened()
+        client = self._opened(writing=method != "GET")
+        begun = Begun()
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         if content is not None:
             headers = headers | {"Content-Type": "application/json"}
         try:
             with anyio.fail_after(deadline_s):
                 async with client.stream(
-                    method, url, params=dict(query) if query else None, content=content, headers=headers
+                    method,
+                    url,
+                    params=dict(query) if query else None,
+                    content=content,
+                    headers=headers,
+                    extensions={"trace": begun},
                 ) as response:
                     raw = await _bounded(response)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        # A ProxyError is a refusal to connect to Venice at all.
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise Unreachable(type(error).__name__, sent=False) from None
         except TimeoutError:
-            raise Unreachable(f"no complete answer within {deadline_s:g} s", sent=True) from None
+            raise Unreachable(f"no complete answer within {deadline_s:g} s", sent=self._sent(begun)) from None
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise Unreachable(type(error).__name__, sent=True) from None
+            raise Unreachable(type(error).__name__, sent=self._sent(begun)) from None
         lowered = {name.lower(): value for name, value in response.headers.items()}
         if raw is None:
             raise Unreachable(f"an answer larger than {MAX_BODY_BYTES // 1024 // 1024} MiB", sent=True)
         body_value, is_json = _decoded(raw)
         return Answer(response.status_code, lowered, body_value, is_json)
+
+    def _sent(self, begun: Begun) -> bool:
+        """Whether Venice may have got a request that failed; what replaces the network does not say."""
+        return begun.sending or self._handler is not None
 
     def _check_destination(self, url: str, key: Secret | None) -> None:
         """A last look at the parsed URL: a key leaves only for Venice or for the sandbox it belongs to."""
@@ -245,23 +264,26 @@ class Transport:
         except (ValueError, TypeError):
             self.skew_s = None
 
-    def _opened(self) -> "httpx.AsyncClient":
-        if self._client is None:
+    def _opened(self, *, writing: bool) -> "httpx.AsyncClient":
+        if writing not in self._clients:
             import httpx  # see _exchange
 
-            handler = self._handler
-            if handler is None and self._settings.mode == "sandbox":
-                handler = _in_process_sandbox(self._settings)
-            self._client = httpx.AsyncClient(
-                transport=handler,
-                verify=tls_context() if handler is None else True,
+            if self._handler is None and self._settings.mode == "sandbox":
+                self._handler = _in_process_sandbox(self._settings)
+            live = self._handler is None and self._settings.mode == "live"
+            ca_file = self._settings.ca_file if live else None
+            self._clients[writing] = httpx.AsyncClient(
+                transport=self._handler,
+                verify=tls_context(ca_file) if self._handler is None else True,
+                proxy=proxy_at(self._settings.proxy, ca_file) if live and self._settings.proxy else None,
                 timeout=httpx.Timeout(30.0, connect=10.0),
                 follow_redirects=False,
                 trust_env=False,
-                limits=httpx.Limits(max_connections=8, max_keepalive_connections=4),
+                # A write gets a new connection: one that was kept may be closing, and then nobody knows what arrived.
+                limits=httpx.Limits(max_connections=8, max_keepalive_connections=0 if writing else 4),
                 headers={"User-Agent": "venice-mcp"},
             )
-        return self._client
+        return self._clients[writing]
 
 
 def _in_process_sandbox(settings: Settings) -> "httpx.AsyncBaseTransport":
@@ -277,15 +299,6 @@ def _in_process_sandbox(settings: Settings) -> "httpx.AsyncBaseTransport":
         inference_key=inference.reveal() if inference else None,
     )
     return httpx.ASGITransport(app=app, raise_app_exceptions=False)
-
-
-def tls_context() -> ssl.SSLContext:
-    """Verification against certifi's roots; `SSL_CERT_FILE` and `SSLKEYLOGFILE` of a project have no say."""
-    import certifi  # comes with httpx
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(certifi.where())
-    return context
 
 
 async def _bounded(response: "httpx.Response") -> bytes | None:

@@ -1,9 +1,15 @@
-"""Logging in which every record is redacted before any handler sees it, and once more on its way out."""
+"""Logging in which every record is redacted before any handler sees it, and once more on its way out.
+
+What was logged can come from anywhere, so it can neither begin a line that looks like a record of its own nor act on
+the terminal it is read in.
+"""
 
 import logging
+import secrets
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any, Final, TextIO, cast
 
 from venice_mcp.secrets.redaction import Redactor
@@ -11,8 +17,36 @@ from venice_mcp.secrets.streams import RedactingStream
 
 # At INFO httpx names full URLs; the others print headers and frames at DEBUG.
 _TALKATIVE: Final = ("httpx", "httpcore", "mcp.client", "sse_starlette", "hpack")
-_TEXT_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+# An attribute of records. Not "request": a library that passes that name as `extra` would be refused.
+_REQUEST: Final = "venice_mcp_request"
+_TAG: Final = "venice_mcp_tag"
+_TEXT_FORMAT: Final = f"%(asctime)s %(levelname)s %({_TAG})s%(name)s: %(message)s"
 _TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
+_CONTINUED: Final = "  | "
+"""Before every line of a traceback, so that none can be taken for a record."""
+
+_request: ContextVar[str | None] = ContextVar("venice_mcp_request", default=None)
+
+
+@contextmanager
+def request_logged() -> Generator[str]:
+    """What is logged inside, in threads and tasks begun there too, carries a new id, which is yielded.
+
+    It is random and ours: the id that a client chose is somebody else's text.
+    """
+    name = f"r-{secrets.token_hex(3)}"
+    token = _request.set(name)
+    try:
+        yield name
+    finally:
+        _request.reset(token)
+
+
+def escaped(text: str) -> str:
+    """`text` on one line, with everything that is not a visible character or a blank written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 class RedactingFormatter(logging.Formatter):
@@ -28,13 +62,16 @@ class RedactingFormatter(logging.Formatter):
         *,
         json_lines: bool = False,
     ) -> None:
-        super().__init__(fmt, datefmt)
+        super().__init__(fmt, datefmt, defaults={_TAG: ""})
         self._redactor = redactor
         self._json_lines = json_lines
 
     def format(self, record: logging.LogRecord) -> str:
-        line = self._as_json(record) if self._json_lines else super().format(record)
+        line = self._as_json(record) if self._json_lines else self._as_text(record)
         return self._redactor.redact(line)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return escaped(super().formatMessage(record).rstrip("\r\n"))
 
     # Redacted apart, because Formatter leaves this text on the record for other handlers to find.
     def formatException(self, ei: Any) -> str:
@@ -43,21 +80,36 @@ class RedactingFormatter(logging.Formatter):
     def formatStack(self, stack_info: str) -> str:
         return self._redactor.redact(super().formatStack(stack_info))
 
+    def _as_text(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record, self.datefmt)
+        blocks = (self._exception_of(record), self._stack_of(record))
+        below = [line for block in blocks if block for line in block.rstrip("\n").split("\n")]
+        return "\n".join([self.formatMessage(record), *(_CONTINUED + escaped(line) for line in below)])
+
     def _as_json(self, record: logging.LogRecord) -> str:
         import json
 
-        if record.exc_info and not record.exc_text:
-            record.exc_text = self.formatException(record.exc_info)
+        # These and no others: what came as `extra` was never looked at.
         fields = {
             "time": self.formatTime(record, self.datefmt),
             "level": record.levelname,
             "logger": record.name,
+            "request": getattr(record, _REQUEST, None),
             "message": record.getMessage(),
-            "exception": record.exc_text,
-            "stack": self.formatStack(record.stack_info) if record.stack_info else None,
+            "exception": self._exception_of(record),
+            "stack": self._stack_of(record),
         }
         present = {name: value for name, value in fields.items() if value is not None}
         return json.dumps(self._redactor.redact_tree(present))
+
+    def _exception_of(self, record: logging.LogRecord) -> str | None:
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        return record.exc_text
+
+    def _stack_of(self, record: logging.LogRecord) -> str | None:
+        return self.formatStack(record.stack_info) if record.stack_info else None
 
 
 class _RedactingFactory:
@@ -70,6 +122,9 @@ class _RedactingFactory:
 
     def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         record = self.make(*args, **kwargs)
+        if (name := _request.get()) is not None:
+            setattr(record, _REQUEST, name)
+            setattr(record, _TAG, f"[{name}] ")
         self._redact_message(record)
         if record.stack_info:
             record.stack_info = self._redactor.redact(record.stack_info)
@@ -120,7 +175,7 @@ class _RedactingHandler(logging.StreamHandler[RedactingStream]):
     def handleError(self, record: logging.LogRecord) -> None:
         # The inherited one prints the arguments of the record to the bare sys.stderr.
         with suppress(OSError, ValueError):
-            self.stream.write(f"a log record of {record.name} could not be written\n")
+            self.stream.write(f"a log record of {escaped(record.name)} could not be written\n")
 
     def close(self) -> None:
         self.stream.close()

@@ -1,5 +1,6 @@
 """One real venice-mcp process on stdio and the client at its other end; every frame that arrives is kept."""
 
+import json
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -12,7 +13,7 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.message import SessionMessage
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CallToolResult, TextContent, TextResourceContents
 
 from demo.person import Desk
 
@@ -50,6 +51,12 @@ class Session:
         if not reply.ok:
             raise StepFailedError(f"{tool} answers; it said: {reply.text}")
         return reply
+
+    async def resource(self, uri: str) -> list[dict[str, Any]]:
+        """The lines of a resource that is JSON lines."""
+        result = await self.client.read_resource(uri)
+        text = "".join(part.text for part in result.contents if isinstance(part, TextResourceContents))
+        return [json.loads(line) for line in text.splitlines()]
 
     async def keys(self) -> dict[str, tuple[Any, ...]]:
         """Every active key by id, as Venice tells it now."""

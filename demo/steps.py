@@ -2,10 +2,13 @@
 
 import os
 import stat
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import anyio
 
 from demo.person import Desk, Plan
 from demo.screen import Screen
@@ -136,6 +139,20 @@ def _caps_of(row: tuple[Any, ...]) -> tuple[Any, ...]:
     return row[4:7]
 
 
+async def account_for(tour: Tour) -> None:
+    if not tour.shown:
+        tour.screen.say("note", "No secret was displayed, because no one approved that.")
+        return
+    tour.screen.say("note", "A displayed secret counts as lost until somebody says that it was stored.")
+    reply = await tour.read("venice_recover")
+    tour.screen.say("result", reply.text)
+    named = [item["key_id"] for item in reply.data["open"]]
+    tour.verify(named == [tour.key_id], "the key of step 3 is named as not accounted for")
+    reply = await tour.read("venice_recover", acknowledge=tour.key_id)
+    tour.screen.say("result", reply.text)
+    tour.verify(not reply.data["open"], "acknowledged, it is no longer listed")
+
+
 async def get(tour: Tour) -> None:
     target = await _target(tour)
     reply = await tour.read("venice_get_api_key", key_id=target)
@@ -187,6 +204,34 @@ async def create_into_a_file(tour: Tour) -> None:
         tour.saved_in(path, reply)
     else:
         tour.verify(not path.exists(), "no file was left behind")
+
+
+async def create_into_an_env_file(tour: Tour) -> None:
+    path = tour.folder / ".env"
+    path.write_text("# of the staging app\nDEBUG=1\nVENICE_API_KEY='old'  # set by hand\n", encoding="ascii")
+    reply, approved, before, after = await tour.write(
+        "approve",
+        "venice_create_api_key",
+        description="staging app",
+        consumption_limit={"usd": 5},
+        expires_in_days=90,
+        deliver_to={"kind": "dotenv", "path": str(path), "variable": "VENICE_API_KEY"},
+    )
+    tour.verify(str(path) in tour.desk.answers[-1].form.message, "the person saw where the secret goes")
+    text = path.read_text(encoding="ascii")
+    if not approved:
+        tour.verify("'old'" in text, "the file is as before")
+        return
+    tour.made(reply, before, after)
+    (secret,) = key_shapes(text)
+    tour.saved.append(secret)
+    rest = text.replace(secret, "<the secret>")
+    tour.screen.say("file", rest)
+    tour.verify(
+        rest.replace("<the secret>", "old") == "# of the staging app\nDEBUG=1\nVENICE_API_KEY='old'  # set by hand\n",
+        "everything else in the file is as before",
+    )
+    tour.verify(not finds(secret, reply.text + repr(reply.data)), "the result does not hold the secret")
 
 
 async def rate_limits(tour: Tour) -> None:
@@ -295,6 +340,20 @@ async def no_person(tour: Tour) -> None:
     tour.verify(command in reply.text and str(tour.state_dir) in reply.text, "the command to approve it is given whole")
 
 
+async def audit_trail(tour: Tour) -> None:
+    uri = "venice://audit-log"
+    tour.screen.say("agent", f"reads the resource {uri}")
+    entries = await tour.session.resource(uri)
+    kinds = [f"{entry['kind']} {entry['subject']}" for entry in entries[-4:]]
+    tour.screen.say("result", "\n".join(kinds))
+    command = [sys.executable, "-P", "-m", "venice_mcp", "audit-log", "verify", "--state-dir", str(tour.state_dir)]
+    done = await anyio.run_process(command, check=False)
+    said = done.stdout.decode() + done.stderr.decode()
+    tour.screen.say("verify", said)
+    tour.verify(done.returncode == 0 and "Intact" in said, "every entry is chained to the one before, unaltered")
+    tour.verify(all("mcp" in entry["actor"] for entry in entries), "each names the client it came from")
+
+
 async def pasted_back(tour: Tour) -> None:
     """The secret comes back from the agent as an argument; the result must not carry it."""
     if not tour.shown:
@@ -337,9 +396,11 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("Status: which keys the server holds", status),
     ("List the keys of a team", list_keys),
     ("Create a key: a person is asked, and the secret appears once", create),
+    ("Account for its secret", account_for),
     ("Look at it again: everything but the secret", get),
     ("Change it: before and after", update),
     ("Create a key whose secret goes to a file instead of the chat", create_into_a_file),
+    ("Create a key straight into a .env file", create_into_an_env_file),
     ("Rate limits", rate_limits),
     ("Rate limits that were hit", rate_limit_log),
     ("Billing: balance, ledger, spend per key", billing),
@@ -347,5 +408,6 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("Revoke a key that is in use: the person declines", revoke_declined),
     ("Revoke the key of step 3: the person approves", revoke_approved),
     ("Nobody to ask: the request waits for a terminal", no_person),
+    ("The audit trail: who asked, who approved, what was done", audit_trail),
     ("The secret never appears again", pasted_back),
 )

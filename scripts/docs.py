@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from venice_mcp import __version__, cli, settings
+from venice_mcp import __version__, cli, policy, settings
 from venice_mcp.tools import TOOLS
 from venice_mcp.tools.build import ToolSpec
 
@@ -27,8 +27,13 @@ ENVIRONMENT = {
     "VENICE_API_KEY_FILE": "A file that holds it",
     "VENICE_WALLET_KEY": "Private key of a wallet with staked VVV, for minting keys",
     "VENICE_WALLET_KEY_FILE": "A file that holds it",
+    "VENICE_WALLET_KEYSTORE_FILE": "Instead: an encrypted keystore file (Web3 secret storage, version 3)",
+    "VENICE_WALLET_PASSWORD": "The keystore's password",
+    "VENICE_WALLET_PASSWORD_FILE": "A file that holds it",
     "VENICE_MCP_KEYRING": "`0` leaves the operating system's keyring alone",
-    "VENICE_MCP_STATE_DIR": "Where approvals are recorded, like `--state-dir`",
+    "VENICE_MCP_STATE_DIR": "Where the record is kept, like `--state-dir`; a policy that names a place is stronger",
+    "VENICE_MCP_POLICY": "One more policy file, like `--policy`; it can only restrict",
+    "VENICE_MCP_READ_ONLY": "`1` lets nothing be created, changed or revoked",
     "VENICE_MCP_SANDBOX": "`1` runs on the built-in sandbox, like `--sandbox`",
     "VENICE_MCP_SANDBOX_SCENARIO": f"What is in it: {', '.join(f'`{name}`' for name in settings.SCENARIOS)}",
     "VENICE_BASE_URL": "A sandbox on loopback such as `http://127.0.0.1:8700/api/v1`; anything else is refused",
@@ -66,15 +71,22 @@ def command_table() -> str:
     top = parser()
     shared = dict(_options(top))
     rows = [("`venice-mcp`", "serve on stdio", _told(shared))]
-    for action in top._actions:  # pyright: ignore[reportPrivateUsage]
+    for name, told, command in _commands("venice-mcp", top):
+        options = {form: "" if form in shared else text for form, text in _options(command)}
+        rows.append((f"`{name}`", told, _told(options)))
+    return table(("Command", "What it does", "Options"), rows)
+
+
+def _commands(name: str, above: argparse.ArgumentParser) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
+    """Every command below one that has none below itself, with its help."""
+    for action in above._actions:  # pyright: ignore[reportPrivateUsage]
         if not isinstance(action, argparse._SubParsersAction):  # pyright: ignore[reportPrivateUsage]
             continue
-        commands: dict[str, argparse.ArgumentParser] = dict(action.choices)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
+        below: dict[str, argparse.ArgumentParser] = dict(action.choices)  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
         helps = {choice.dest: choice.help for choice in action._choices_actions}  # pyright: ignore[reportPrivateUsage]
-        for name, command in commands.items():
-            options = {form: "" if form in shared else text for form, text in _options(command)}
-            rows.append((f"`venice-mcp {name}`", helps[name] or "", _told(options)))
-    return table(("Command", "What it does", "Options"), rows)
+        for word, command in below.items():
+            deeper = list(_commands(f"{name} {word}", command))
+            yield from deeper or [(f"{name} {word}", helps[word] or "", command)]
 
 
 def _told(options: dict[str, str]) -> str:
@@ -100,8 +112,10 @@ def _value_of(action: argparse.Action) -> str:
 
 def environment_table() -> str:
     """What settings read, held against their source so that none is forgotten."""
-    source = Path(settings.__file__).read_text(encoding="utf-8")
+    places = [Path(settings.__file__), *Path(policy.__file__).parent.glob("*.py")]
+    source = "".join(path.read_text(encoding="utf-8") for path in places)
     read = set(re.findall(r'"(VENICE_[A-Z0-9_]+)"', source))
+    read.add("VENICE_WALLET_PASSWORD_FILE")
     read |= {f"{name}_FILE" for name in settings.VARIABLES.values()}
     if read != set(ENVIRONMENT):
         raise SystemExit(f"scripts/docs.py: describe in ENVIRONMENT: {', '.join(sorted(read ^ set(ENVIRONMENT)))}")

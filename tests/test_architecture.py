@@ -26,8 +26,25 @@ ORDER = [
     "secrets.redaction",
     "secrets.streams",
     "secrets.logs",
+    "secrets.destinations",
     "secrets.sinks",
+    "secrets.folders",
+    "secrets.tracking",
+    "secrets.files",
+    "secrets.exchange",
+    "secrets.envtext",
+    "secrets.dotenv",
+    "secrets.keyrings",
+    "secrets.commands",
+    "secrets.delivery",
     "secrets",
+    "policy",
+    "policy.rules",
+    "policy.patterns",
+    "policy.places",
+    "policy.document",
+    "policy.files",
+    "policy.sources",
     "settings",
     "models",
     "models.lenient",
@@ -35,21 +52,32 @@ ORDER = [
     "models.requests",
     "models.results",
     "sandbox",
+    "store.record",
+    "store.approvals",
+    "store.journal",
+    "store.trail",
     "store",
+    "wallet",
     "client.pace",
+    "client.network",
     "client.transport",
     "client.refusals",
     "client.keys",
     "client.api",
     "client",
-    "wallet",
     "questions",
+    "policy.reach",
+    "policy.summary",
+    "policy.gate",
+    "proposals",
     "guard",
     "asking",
     "workflows",
     "workflows.critical",
     "workflows.changing",
+    "workflows.finding_out",
     "workflows.making",
+    "workflows.recovering",
     "app",
     "tools.fields",
     "tools.arguments",
@@ -59,12 +87,15 @@ ORDER = [
     "tools.keys",
     "tools.limits",
     "tools.billing",
+    "tools.recover",
     "tools.status",
     "tools.web3",
     "tools",
+    "resources",
     "server",
     "serving",
     "approving",
+    "auditing",
     "doctor",
     "cli",
     "__main__",
@@ -76,13 +107,18 @@ REVEALING = {
     "client.api.VeniceClient.create_web3_api_key",  # token and signature go to Venice
     "client.transport.Transport._send",  # the Authorization header
     "client.transport._in_process_sandbox",  # throwaway keys of the sandbox in this process
+    "secrets.commands.PreparedCommand._deliver",  # the standard input of a program that the policy names
+    "secrets.dotenv.PreparedVariable._deliver",  # the .env file that deliver_to names
+    "secrets.files.PreparedFile._deliver",  # the new file that deliver_to names
+    "secrets.keyrings.PreparedEntry._deliver",  # the keyring's new entry
     "secrets.redaction.Redactor._masked",
     "secrets.redaction.Redactor.add",
     "secrets.redaction._marker",
-    "secrets.sinks.PreparedFile._deliver",  # the file that deliver_to names
     "serving.Fence._refusal",  # compared with what a caller sent
+    "wallet._checked_keystore",  # the file is parsed
     "wallet.address_of",
     "wallet.check_token",
+    "wallet.open_keystore",  # its password opens it
     "wallet.sign_token",
     "wallet.signed_by",
 }
@@ -90,7 +126,7 @@ SHOWING = {
     "tools.keys.made_answer",  # a new key, in the result of the call that made it
     "tools.web3.venice_get_web3_token",  # a token to be signed elsewhere
 }
-PRINTING = {"approving", "cli", "doctor", "serving", "sandbox.serving", "secrets.logs"}
+PRINTING = {"approving", "auditing", "cli", "doctor", "serving", "sandbox.serving", "secrets.logs"}
 HOLDING_THE_WALLET = {"wallet", "sandbox.wallet"}
 
 
@@ -201,7 +237,7 @@ def test_the_wallet_library_has_one_importer() -> None:
 
 
 def test_only_the_guard_makes_consents() -> None:
-    assert places_calling("Consent") == {"guard.Guard.redeem", "guard.Guard.undo"}
+    assert places_calling("Consent") == {"guard.Guard._redeem", "guard.Guard.take_back"}
     # Nor does anybody get at the class by another road.
     for source in SOURCES:
         for node in ast.walk(source.tree):
@@ -212,8 +248,10 @@ def test_only_the_guard_makes_consents() -> None:
 
 
 def test_undoing_is_for_a_key_whose_secret_was_lost_only() -> None:
+    assert places_calling("take_back") == {"workflows.making.Maker._revoke_again"}
     # Not saved, or to be displayed to a caller that is gone.
-    assert places_calling("undo") == {"workflows.making.Maker._take_back", "workflows.making.Maker._nobody_waits"}
+    again = {"workflows.making.Maker._take_back", "workflows.making.Maker._nobody_waits"}
+    assert places_calling("_revoke_again") == again
 
 
 def test_only_methods_with_a_consent_write_and_each_claims_it_first() -> None:

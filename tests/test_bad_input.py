@@ -15,6 +15,7 @@ from tests.test_harness import (
     ERAS,
     KEYS,
     MODERN,
+    NOON,
     UNKNOWN_ID,
     House,
     Json,
@@ -31,7 +32,7 @@ HEX_KEY = "3b1f9ad2" * 8
 OLD_KEY = "k9Xv2QpLr7Tn4Wb8Zc1Yd6Hs3Gf5Jm0AeUiOqRtKw-M"
 TOKEN = ".".join(
     base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-    for part in ({"alg": "HS256", "typ": "JWT"}, {"sub": "venice-account", "exp": 4_000_000_000})
+    for part in ({"alg": "HS256", "typ": "JWT"}, {"sub": "venice-account", "exp": int(NOON.timestamp()) + 600})
 )
 JWT = f"{TOKEN}.c2lnbmF0dXJlLW9mLW5vYm9keS1hdC1hbGw"
 ADDRESS = "0x52908400098527886E0F7030069857D2E4169EE7"
@@ -472,6 +473,7 @@ def valid_calls(bench: House) -> dict[str, Json]:
     spare = bench.id_of("staging")
     return {
         "venice_status": {},
+        "venice_recover": {},
         LIST: {},
         GET: {"key_id": spare},
         CREATE: {"description": "nulls"},

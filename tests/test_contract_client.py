@@ -268,6 +268,7 @@ def walk(bench: House) -> list[tuple[str, Json]]:
         ("venice_get_billing_balance", {}),
         ("venice_get_billing_usage", {"page_size": 10}),
         ("venice_get_usage_analytics", {}),
+        ("venice_recover", {}),
     ]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo" / "run.py"
-STEPS = 14
+STEPS = 17
 SECRET = re.compile(r"VENICE_(?:INFERENCE|ADMIN)_KEY_SANDBOX_[A-Za-z0-9]{16,}")
 TAKES_S = 90
 CTRL_C = "ctrl-c"
@@ -189,14 +189,14 @@ def drive(extra: dict[str, str], answers: list[str]) -> tuple[int, str]:
 
 
 def test_a_reader_who_refuses_everything_sees_that_nothing_is_written() -> None:
-    # Declined, word not typed, closed by Enter, box not ticked, closed by Enter, declined.
+    # Declined, word not typed, closed by Enter, box not ticked, box not ticked, closed by Enter, declined.
     status, text = drive(
         {"VENICE_MCP_DEMO_INTERACTIVE": "1", "NO_COLOR": "1"},
-        answers=["n\n", "yes please\n", "\n", "maybe\n", "\n", "n\n"],
+        answers=["n\n", "yes please\n", "\n", "maybe\n", "maybe\n", "\n", "n\n"],
     )
     assert status == 0, text
     assert len(re.findall(r"^  ok  ", text, re.MULTILINE)) == STEPS
-    assert text.count("not approved, so not done; all 25 keys are as") == 6
+    assert text.count("not approved, so not done; all 25 keys are as") == 7
     assert SECRET.findall(text) == []
     assert "No secret was displayed" in text
     assert "\x1b[" not in text, "NO_COLOR counts on a terminal too"
@@ -205,7 +205,7 @@ def test_a_reader_who_refuses_everything_sees_that_nothing_is_written() -> None:
 def test_a_reader_may_approve_what_the_tour_declines() -> None:
     status, text = drive(
         {"VENICE_MCP_DEMO_INTERACTIVE": "1", "NO_COLOR": "1"},
-        answers=["y\n", "change\n", "n\n", "n\n", "REVOKE\n", "n\n"],
+        answers=["y\n", "change\n", "n\n", "n\n", "n\n", "REVOKE\n", "n\n"],
     )
     assert status == 0, text
     assert "The tour would decline here" in text

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from venice_mcp import HOMEPAGE, __version__, cli
+from venice_mcp.policy import document
+from venice_mcp.policy.files import read
+from venice_mcp.policy.gate import summary
 from venice_mcp.tools import TOOLS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,7 +122,8 @@ def shell_commands(text: str) -> Iterator[list[str]]:
     """The commands in shell blocks and in running text, as words."""
     for block in re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            yield shlex.split(line, comments=True)
+            words = shlex.split(line, comments=True)
+            yield words[: words.index(">")] if ">" in words else words
     for code in re.findall(r"`([^`\n]+)`", re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)):
         if "venice-mcp" in code:
             yield shlex.split(code)
@@ -163,6 +168,44 @@ def test_the_readme_shows_enough_commands_for_that_to_mean_something() -> None:
     assert [] in ours, "serving on stdio"
     assert {arguments[0] for arguments in ours if arguments} >= {"approve", "doctor", "sandbox", "serve", "--sandbox"}
     assert len(list(json_commands(text))) == 2
+
+
+# --- the policy -----------------------------------------------------------------------------------
+
+
+def test_the_example_policy_is_the_one_on_the_page_and_says_something_about_everything(tmp_path: Path) -> None:
+    example = text_of(ROOT / "docs" / "policy.example.toml")
+    assert f"```toml\n{example}```\n" in text_of(ROOT / "docs" / "POLICY.md")
+    copy = tmp_path / "policy.toml"
+    copy.write_text(example)
+    copy.chmod(0o600)
+    policy = read(copy)
+    assert policy.allowances
+    assert policy.commands
+    assert len(summary(policy)) >= 7
+
+
+def test_the_policy_page_explains_every_member() -> None:
+    page = text_of(ROOT / "docs" / "POLICY.md")
+    for table, members in policy_members().items():
+        for member in members:
+            assert f"`{table}.{member}" in page or f"`{member}`" in page, f"{table}.{member}"
+
+
+def policy_members() -> dict[str, set[str]]:
+    """The members of every table of a policy file."""
+    found: dict[str, set[str]] = {}
+    for name, shape in vars(document).items():
+        if isinstance(shape, type) and issubclass(shape, BaseModel) and name.startswith("_") and name != "_Table":
+            found[name.strip("_").lower()] = set(shape.model_fields) - {
+                "keys",
+                "tools",
+                "secrets",
+                "network",
+                "approval",
+            }
+    assert len(found) >= 8
+    return found
 
 
 # --- owner and version ----------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from tests.test_text import TEXTS
 from venice_mcp.models.requests import KeyChange, NewKeySettings
 from venice_mcp.models.wire import PERIODS, PRIVACY, Caps, Key
 from venice_mcp.questions import (
+    LOCKED_OUT,
+    LOCKOUT_WORD,
     Question,
     about_create,
     about_revoke,
@@ -20,6 +22,7 @@ from venice_mcp.questions import (
     target_risks,
     widening,
 )
+from venice_mcp.secrets import DISPLAY, Destination
 
 CAP = st.one_of(st.none(), st.sampled_from([0.0, 1.0, 10.0]), st.floats(0, 1e9))
 ENDS = st.sampled_from([None, "2026-11-18T13:00:00Z", "2026-12-01T00:00:00Z", "2027-01-01T00:00:00Z", "soon"])
@@ -154,6 +157,33 @@ def test_a_key_in_use_or_of_power_takes_a_typed_word(changes: dict[str, Any], ri
     assert about_revoke(key, NOON).word == ("REVOKE" if risky else None)
 
 
+LOCKOUTS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    ({}, {"usd_cap": 0, "diem_cap": None}, True),
+    ({}, {"expires_at": "2027-01-01T00:00:00Z"}, True),
+    ({"expires_at": "2027-06-01T00:00:00Z"}, {"expires_at": "2027-01-01T00:00:00Z"}, True),
+    ({"expires_at": "2027-01-01T00:00:00Z"}, {"expires_at": "2027-06-01T00:00:00Z"}, False),
+    ({"expires_at": "2027-01-01T00:00:00Z"}, {"expires_at": None}, False),
+    ({}, {"ip_allowlist": ("203.0.113.7",)}, True),
+    ({"ip_allowlist": ["203.0.113.7"]}, {"ip_allowlist": ("203.0.113.8",)}, True),
+    ({"ip_allowlist": ["203.0.113.7"]}, {"ip_allowlist": ()}, False),
+    ({}, {"description": "renamed"}, False),
+]
+
+
+@pytest.mark.parametrize(("changes", "change", "locked_out"), LOCKOUTS, ids=str)
+def test_locking_this_server_out_takes_a_word_of_its_own(
+    changes: dict[str, Any], change: dict[str, Any], locked_out: bool
+) -> None:
+    key = key_of(**changes)
+    asked = about_update(key, KeyChange(id="x", **change), NOON, in_use=True)
+    assert (asked.word == LOCKOUT_WORD) is locked_out
+    assert asked.headline.startswith(LOCKED_OUT) is locked_out
+    assert asked.word is not None
+    assert about_update(key, KeyChange(id="x", **change), NOON).word != LOCKOUT_WORD
+    assert about_revoke(key, NOON, in_use=True).word == LOCKOUT_WORD
+    assert about_revoke(key, NOON, in_use=True).headline.startswith(LOCKED_OUT)
+
+
 @given(st.booleans(), CAP, CAP)
 def test_a_new_key_without_cap_or_with_power_takes_a_typed_word(
     admin: bool, usd: float | None, diem: float | None
@@ -161,7 +191,7 @@ def test_a_new_key_without_cap_or_with_power_takes_a_typed_word(
     settings = NewKeySettings(
         api_key_type="ADMIN" if admin else "INFERENCE", description="x", usd_cap=usd, diem_cap=diem
     )
-    asked = about_create(settings, destination=None, now=NOON)
+    asked = about_create(settings, destination=DISPLAY, now=NOON)
     assert (asked.word == "CREATE") == (admin or (usd is None and diem is None))
     assert bool(asked.risks) == (asked.word is not None)
 
@@ -181,7 +211,7 @@ def test_no_description_can_add_or_forge_a_line(description: str, other: str) ->
     assert lines_of(forged)[1:] == lines_of(calm)[1:]
     assert lines_of(forged)[0].count('"') == 2
     made = NewKeySettings(api_key_type="INFERENCE", description=description, usd_cap=1)
-    assert len(lines_of(about_create(made, destination=other, now=NOON))) == 4
+    assert len(lines_of(about_create(made, destination=Destination("file", path=other), now=NOON))) == 4
     changed = about_update(key_of(description=other), KeyChange(id="x", description=description), NOON)
     assert len(lines_of(changed)) == len(lines_of(about_update(key_of(), KeyChange(id="x", description="z"), NOON)))
 
@@ -213,7 +243,7 @@ def test_no_setting_of_venices_can_add_a_line_or_break_out(value: str) -> None:
 @given(TEXTS)
 def test_no_address_of_a_new_key_can_add_a_line(value: str) -> None:
     made = NewKeySettings(api_key_type="INFERENCE", description="x", usd_cap=1, ip_allowlist=(value,))
-    assert len(lines_of(about_create(made, destination=None, now=NOON))) == 5
+    assert len(lines_of(about_create(made, destination=DISPLAY, now=NOON))) == 5
 
 
 def test_the_decisive_facts_stand_in_the_first_three_lines() -> None:
@@ -222,7 +252,7 @@ def test_the_decisive_facts_stand_in_the_first_three_lines() -> None:
     for fact in ("Revoke", "ADMIN", '"a key"', "abc123", "Last used 2026-11-18 11:00 UTC", "created", "HIGH RISK"):
         assert fact in first
     made = NewKeySettings(api_key_type="INFERENCE", description="x", usd_cap=5, limit_period="MONTH")
-    first = "\n".join(lines_of(about_create(made, destination="/srv/a.key", now=NOON))[:3])
+    first = "\n".join(lines_of(about_create(made, destination=Destination("file", path="/srv/a.key"), now=NOON))[:3])
     for fact in ("INFERENCE", "5 USD per UTC month", "Expires: never", "/srv/a.key"):
         assert fact in first
 

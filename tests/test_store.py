@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule
 
 from tests.test_harness import NOON, ROOT
-from venice_mcp.store import APPROVAL_LIFETIME, SCHEMA_VERSION, Store, StoreError
+from venice_mcp.store import APPROVAL_LIFETIME, Store, StoreError
+from venice_mcp.store.record import SCHEMA_VERSION
 
 DATA = {"tool": "venice_create_api_key", "headline": "Create?"}
 FILE = "state.sqlite3"
 
 
 def asked(store: Store, now: datetime = NOON, fingerprint: str = "f") -> str:
-    return store.ask(account="a", fingerprint=fingerprint, data=DATA, now=now).code
+    return store.approvals.ask(account="a", fingerprint=fingerprint, data=DATA, now=now).code
 
 
 class Approvals(RuleBasedStateMachine):
@@ -60,7 +61,7 @@ class Approvals(RuleBasedStateMachine):
 
     @rule(code=codes, kind=st.sampled_from(["granted", "denied", "superseded"]))
     def settle(self, code: str, kind: str) -> None:
-        after = next(self.turn).settle(code, kind, "how", self.now)  # pyright: ignore[reportArgumentType]
+        after = next(self.turn).approvals.settle(code, kind, "how", self.now)  # pyright: ignore[reportArgumentType]
         open_now = self.state[code] in ("pending", "granted") and self.in_time(code)
         if open_now and not (self.state[code] == "granted" and kind == "granted"):
             assert after == kind
@@ -70,7 +71,7 @@ class Approvals(RuleBasedStateMachine):
 
     @rule(code=codes, how=st.sampled_from([None, "answered"]))
     def spend(self, code: str, how: str | None) -> None:
-        refused = next(self.turn).spend(code, how=how, now=self.now)
+        refused = next(self.turn).approvals.spend(code, how=how, now=self.now)
         allowed = self.in_time(code) and (
             self.state[code] == "granted" or (self.state[code] == "pending" and how is not None)
         )
@@ -82,7 +83,7 @@ class Approvals(RuleBasedStateMachine):
 
     @rule(code=codes)
     def look(self, code: str) -> None:
-        found = next(self.turn).get(code, self.now)
+        found = next(self.turn).approvals.get(code, self.now)
         assert found is not None
         expected = self.state[code]
         if expected in ("pending", "granted") and not self.in_time(code):
@@ -92,8 +93,8 @@ class Approvals(RuleBasedStateMachine):
 
     @rule(fingerprint=st.sampled_from(["f", "g", "h"]))
     def find_open(self, fingerprint: str) -> None:
-        found = next(self.turn).open_for(account="a", fingerprint=fingerprint, now=self.now)
-        assert next(self.turn).open_for(account="b", fingerprint=fingerprint, now=self.now) is None
+        found = next(self.turn).approvals.open_for(account="a", fingerprint=fingerprint, now=self.now)
+        assert next(self.turn).approvals.open_for(account="b", fingerprint=fingerprint, now=self.now) is None
         if found is not None:
             assert found.fingerprint == fingerprint
             assert found.state == self.state[found.code]
@@ -102,7 +103,7 @@ class Approvals(RuleBasedStateMachine):
 
     @rule()
     def list_waiting(self) -> None:
-        for found in next(self.turn).waiting(self.now):
+        for found in next(self.turn).approvals.waiting(self.now):
             assert self.state[found.code] in ("pending", "granted")
             assert self.in_time(found.code)
 
@@ -117,7 +118,7 @@ from pathlib import Path
 from venice_mcp.store import Store
 store, now = Store(Path(sys.argv[1])), datetime.fromisoformat(sys.argv[2])
 sys.stdin.readline()
-print(sum(store.spend(code, how="x", now=now) is None for code in sys.argv[3:]))
+print(sum(store.approvals.spend(code, how="x", now=now) is None for code in sys.argv[3:]))
 """
 
 
@@ -140,23 +141,23 @@ def test_of_several_processes_one_spends(tmp_path: Path) -> None:
 def test_what_was_granted_on_a_terminal_is_spent_without_an_answer(tmp_path: Path) -> None:
     store = Store(tmp_path)
     code = asked(store)
-    assert store.spend(code, how=None, now=NOON) == "pending"
-    assert store.settle(code, "granted", "approved on a terminal", NOON) == "granted"
-    assert store.spend(code, how=None, now=NOON) is None
-    assert store.spend(code, how="again", now=NOON) == "spent"
-    assert store.spend("NONE-SUCH", how="x", now=NOON) == "expired"
+    assert store.approvals.spend(code, how=None, now=NOON) == "pending"
+    assert store.approvals.settle(code, "granted", "approved on a terminal", NOON) == "granted"
+    assert store.approvals.spend(code, how=None, now=NOON) is None
+    assert store.approvals.spend(code, how="again", now=NOON) == "spent"
+    assert store.approvals.spend("NONE-SUCH", how="x", now=NOON) == "expired"
 
 
 def test_the_pace_of_creates_is_counted_by_account_and_tool(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for seconds in (0, 30, 59):
         moment = NOON + timedelta(seconds=seconds)
-        store.spend(asked(store, moment), how="x", now=moment)
+        store.approvals.spend(asked(store, moment), how="x", now=moment)
     since = NOON + timedelta(seconds=10)
     tools = (DATA["tool"],)
-    assert len(store.spent_since(account="a", tools=tools, since=since)) == 2
-    assert not store.spent_since(account="b", tools=tools, since=since)
-    assert not store.spent_since(account="a", tools=("other",), since=since)
+    assert len(store.approvals.spent_since(account="a", tools=tools, since=since)) == 2
+    assert not store.approvals.spent_since(account="b", tools=tools, since=since)
+    assert not store.approvals.spent_since(account="a", tools=("other",), since=since)
 
 
 # --- the file --------------------------------------------------------------------------------------
@@ -201,13 +202,13 @@ def test_nothing_recorded_can_be_changed_or_deleted(tmp_path: Path) -> None:
         "UPDATE events SET kind = 'granted'",
         "UPDATE events SET at = '2099-01-01'",
         "DELETE FROM events",
-        f"DELETE FROM events WHERE approval = '{code}'",  # noqa: S608
+        f"DELETE FROM events WHERE subject = '{code}'",  # noqa: S608
     ):
         with pytest.raises(sqlite3.DatabaseError, match="append-only"):
             db.execute(statement)
         db.rollback()
     db.close()
-    found = Store(tmp_path).get(code, NOON)
+    found = Store(tmp_path).approvals.get(code, NOON)
     assert found is not None
     assert found.state == "pending"
 
@@ -216,19 +217,22 @@ def test_nothing_recorded_can_be_replaced(tmp_path: Path) -> None:
     asked(Store(tmp_path))
     db = sqlite3.connect(tmp_path / FILE)
     with pytest.raises(sqlite3.DatabaseError, match="append-only"):
-        db.execute("REPLACE INTO events SELECT seq, at, account, approval, 'granted', fingerprint, data FROM events")
+        db.execute(
+            "REPLACE INTO events"
+            " SELECT seq, at, account, actor, subject, 'granted', fingerprint, data, hash FROM events"
+        )
     db.close()
 
 
 def test_an_event_happens_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     code = asked(store)
-    store.spend(code, how="x", now=NOON)
+    store.approvals.spend(code, how="x", now=NOON)
     db = sqlite3.connect(tmp_path / FILE)
     with pytest.raises(sqlite3.IntegrityError):
         db.execute(
-            "INSERT INTO events (at, account, approval, kind, fingerprint, data)"
-            " VALUES ('x', 'a', ?, 'spent', 'f', '{}')",
+            "INSERT INTO events (seq, at, account, actor, subject, kind, fingerprint, data, hash)"
+            " VALUES (99, 'x', 'a', 'somebody', ?, 'spent', 'f', '{}', 'h')",
             (code,),
         )
     db.close()
@@ -286,12 +290,12 @@ from datetime import datetime
 from pathlib import Path
 from venice_mcp.store import Store, StoreError
 store, now = Store(Path(sys.argv[1])), datetime.fromisoformat(sys.argv[2])
-code = store.ask(account="a", fingerprint="f", data={}, now=now).code
+code = store.approvals.ask(account="a", fingerprint="f", data={}, now=now).code
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 try:
     for _ in range(200):
-        store.ask(account="a", fingerprint="f", data={"x": "y" * 4000}, now=now)
+        store.approvals.ask(account="a", fingerprint="f", data={"x": "y" * 4000}, now=now)
     print("never full")
 except StoreError as error:
     print("told", error.code)
@@ -304,7 +308,7 @@ def test_a_full_disk_is_told_and_spoils_nothing(tmp_path: Path) -> None:
         command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
     )
     assert done.stdout.split() == ["told", "store_unavailable"], done.stderr
-    assert Store(tmp_path).waiting(NOON)
+    assert Store(tmp_path).approvals.waiting(NOON)
     db = sqlite3.connect(tmp_path / FILE)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()

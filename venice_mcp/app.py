@@ -11,12 +11,13 @@ from mcp.server.mcpserver import Context
 
 from venice_mcp.client import VeniceClient
 from venice_mcp.guard import Guard
-from venice_mcp.secrets import Redactor, Secret
+from venice_mcp.secrets import Redactor, Secret, SinkLimits
 from venice_mcp.settings import Settings
 from venice_mcp.store import Store
 from venice_mcp.workflows.changing import Changer
 from venice_mcp.workflows.critical import Critical
 from venice_mcp.workflows.making import Maker
+from venice_mcp.workflows.recovering import Recovery
 
 Ctx = Context[Any, Any]
 
@@ -33,10 +34,25 @@ class App:
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
     critical: Critical
+    transport: str
+
+    @property
+    def sink_limits(self) -> SinkLimits:
+        """Where the operator's policy lets secrets go."""
+        policy = self.settings.policy
+        return SinkLimits(
+            folders=policy.folders,
+            commands=policy.commands,
+            keyring_backends=policy.keyring_backends,
+        )
 
     @property
     def maker(self) -> Maker:
-        return Maker(self.client, self.guard, self.store, self.critical, self.now, self.sleep)
+        return Maker(self.client, self.guard, self.store, self.critical, self.sink_limits, self.now, self.sleep)
+
+    @property
+    def recovery(self) -> Recovery:
+        return Recovery(self.client, self.guard, self.store, self.sink_limits, self.now)
 
     @property
     def changer(self) -> Changer:

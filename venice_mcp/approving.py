@@ -3,13 +3,14 @@
 It needs neither key nor network: it shows what was frozen when the agent asked, and records the answer.
 """
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from venice_mcp.errors import VeniceError
 from venice_mcp.questions import recorded
-from venice_mcp.store import REFUSED_ON_TERMINAL, Approval, Store
+from venice_mcp.store import REFUSED_ON_TERMINAL, Approval, Store, actor
 from venice_mcp.text import away, plain
 
 _USER_ERROR = 2
@@ -20,13 +21,14 @@ def approve(code: str | None, state_dir: Path) -> int:
     """Ask on the terminal about one waiting request, or list what waits. Exit status 0 only for a recorded answer."""
     store = Store(state_dir)
     now = datetime.now(UTC)
+    actor.set(f"terminal, user {_user()}")
     try:
-        if not store.path.exists():
+        if not store.record.exists():
             # Looking must not make an empty record where somebody mistyped a folder.
             return _say(f"Nothing was ever asked for in {state_dir}.", 0 if code is None else _USER_ERROR)
         if code is None:
-            return _list(store.waiting(now), now)
-        approval = store.get(code.strip().upper(), now)
+            return _list(store.approvals.waiting(now), now)
+        approval = store.approvals.get(code.strip().upper(), now)
         if approval is None:
             return _say(f"There is no request {plain(code, 20)} in {state_dir}.", _USER_ERROR)
         if approval.state != "pending":
@@ -71,13 +73,25 @@ def _decide(store: Store, approval: Approval) -> int:
         return _say("\nNothing was recorded; the request still waits.", 1)
     now = datetime.now(UTC)
     if typed.strip().upper() != wanted:
-        state = store.settle(approval.code, "denied", REFUSED_ON_TERMINAL, now)
+        state = store.approvals.settle(approval.code, "denied", REFUSED_ON_TERMINAL, now)
         return _say("Refused. Nothing will be changed." if state == "denied" else f"Too late: it is {state}.", 1)
-    state = store.settle(approval.code, "granted", "approved on a terminal", now)
+    state = store.approvals.settle(approval.code, "granted", "approved on a terminal", now)
     if state != "granted":
         return _say(f"Too late: the request is {state}. Nothing was approved.", 1)
     sys.stdout.write(f"Approved, once, until {approval.expires_at:%H:%M} UTC. Tell the agent to call the tool again.\n")
     return 0
+
+
+def _user() -> str:
+    """Who this process runs as; not what LOGNAME says."""
+    if not hasattr(os, "getuid"):
+        return "unknown"
+    import pwd  # not there on Windows
+
+    try:
+        return plain(pwd.getpwuid(os.getuid()).pw_name, 40)
+    except KeyError:
+        return str(os.getuid())
 
 
 def _say(text: str, status: int) -> int:

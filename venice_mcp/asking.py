@@ -18,7 +18,8 @@ from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, Field, create_model
 
 from venice_mcp.consent import canonical
-from venice_mcp.guard import Answer, Case, Guard, Proposal, Standing, Tick, Verdict
+from venice_mcp.guard import Guard
+from venice_mcp.proposals import Answer, Case, Proposal, Standing, Tick, Verdict
 from venice_mcp.store import Approval
 
 _ASKING_IN_RESULTS = "2026-07-28"
@@ -81,44 +82,55 @@ def _guard(ctx: Context[Any, Any]) -> Guard:
     return cast("HasGuard", ctx.request_context.lifespan_context).guard
 
 
-def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal]]) -> Resolve:
+def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal | None]]) -> Resolve:
     """The resolver chain of a guarded tool: annotate a parameter `Annotated[Verdict, asks_first(propose)]`.
 
-    `propose` gets the tool's validated `args`; it reads the target and must not write.
+    `propose` gets the tool's validated `args`; it reads the target and must not write. When it proposes nothing,
+    nobody is asked and the verdict is None.
     """
 
-    async def find(args: Any, ctx: Context[Any, Any]) -> Case:
-        return await _guard(ctx).open_case(await propose(args, ctx))
+    async def find(args: Any, ctx: Context[Any, Any]) -> Case | None:
+        proposal = await propose(args, ctx)
+        return await _guard(ctx).open_case(proposal) if proposal is not None else None
 
-    async def ask(ctx: Context[Any, Any], case: Annotated[Case, Resolve(find)]) -> Elicit[Answer] | Standing:
-        if case.approval.state == "granted":
+    async def ask(ctx: Context[Any, Any], case: Annotated[Case | None, Resolve(find)]) -> Elicit[Answer] | Standing:
+        if case is None or case.approval.state == "granted":
             return Standing("granted")
+        if case.unasked is not None:
+            return Standing("allowed")
+        if _guard(ctx).on_terminal_only:
+            return Standing("terminal")
         return _form(case, _guard(ctx)) if can_ask(ctx) else Standing("cannot_ask")
 
     async def look_again(
         args: Any,
         ctx: Context[Any, Any],
-        case: Annotated[Case, Resolve(find)],
+        case: Annotated[Case | None, Resolve(find)],
         first: Annotated[ElicitationResult[Answer], Resolve(ask)],
-    ) -> Case:
+    ) -> Case | None:
         answered = isinstance(first, AcceptedElicitation) and isinstance(cast("object", first.data), Answer)
-        if not answered or asks_in_results(ctx) or case.proposal.target is None:
+        if case is None or not answered or asks_in_results(ctx) or case.proposal.target is None:
             return case
-        return await _guard(ctx).open_case(await propose(args, ctx))
+        proposal = await propose(args, ctx)
+        return await _guard(ctx).open_case(proposal) if proposal is not None else None
 
     async def ask_again(
         ctx: Context[Any, Any],
-        case: Annotated[Case, Resolve(find)],
-        later: Annotated[Case, Resolve(look_again)],
+        case: Annotated[Case | None, Resolve(find)],
+        later: Annotated[Case | None, Resolve(look_again)],
     ) -> Elicit[Answer] | Standing:
-        return Standing("granted") if later.code == case.code else _form(later, _guard(ctx))
+        if case is None or later is None or later.code == case.code:
+            return Standing("granted")
+        return _form(later, _guard(ctx))
 
     async def verdict(
-        case: Annotated[Case, Resolve(find)],
+        case: Annotated[Case | None, Resolve(find)],
         first: Annotated[ElicitationResult[Answer], Resolve(ask)],
-        later: Annotated[Case, Resolve(look_again)],
+        later: Annotated[Case | None, Resolve(look_again)],
         second: Annotated[ElicitationResult[Answer], Resolve(ask_again)],
-    ) -> Verdict:
+    ) -> Verdict | None:
+        if case is None or later is None:
+            return None
         return Verdict(case, first) if later.code == case.code else Verdict(later, second)
 
     # The wire names a question after its resolver; these names are for the people who read traces.

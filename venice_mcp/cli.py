@@ -7,10 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from venice_mcp import __version__
-from venice_mcp.settings import SCENARIOS, Settings, default_state_dir, load
+from venice_mcp.settings import SCENARIOS, Settings, load, state_dir_in_use
+from venice_mcp.text import plain
+
+if TYPE_CHECKING:
+    from venice_mcp.secrets import Redactor
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -26,16 +30,17 @@ def run(arguments: Sequence[str]) -> int:
         from venice_mcp.approving import approve
 
         # No key is looked at here: approving is for people, and needs none.
-        return approve(options.code, state_dir.expanduser().absolute() if state_dir else default_state_dir(os.environ))
+        return approve(options.code, state_dir_in_use(os.environ, state_dir))
+    if command in ("audit-log", "purge"):
+        return _record(options, command)
     from venice_mcp.doctor import doctor
 
-    settings = load(sandbox=getattr(options, "sandbox", False), state_dir=state_dir)
-    return doctor(settings, as_json=options.json)
+    return doctor(_settings(options), as_json=options.json)
 
 
 def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--state-dir", type=Path, metavar="DIR", help="where approvals are recorded")
+    common.add_argument("--state-dir", type=Path, metavar="DIR", help="where the record is kept")
     serving = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS, parents=[common])
     serving.add_argument("--sandbox", action="store_true", help="use a sandbox in this process; needs no key")
     serving.add_argument(
@@ -43,6 +48,10 @@ def parser() -> argparse.ArgumentParser:
         choices=("debug", "info", "warning", "error"),
         help="what goes to stderr (default: warning)",
     )
+    serving.add_argument(
+        "--log-format", choices=("text", "json"), help="lines for people or for programs (default: text)"
+    )
+    serving.add_argument("--policy", type=Path, metavar="FILE", help="one more policy; it can only restrict")
     root = argparse.ArgumentParser(
         prog="venice-mcp",
         description="Look after Venice.ai API keys from any MCP client. Without a command it serves on stdio.",
@@ -65,7 +74,43 @@ def parser() -> argparse.ArgumentParser:
     approve.add_argument("code", nargs="?", help="the code in the request; without it, what waits is listed")
     doctor = commands.add_parser("doctor", parents=[serving], help="check keys, reachability and clock")
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    audit_log = commands.add_parser("audit-log", parents=[common], help="read and check the audit trail")
+    actions = audit_log.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", parents=[common], help="the newest entries, for people")
+    show.add_argument("--limit", type=_count, default=20, metavar="N", help="how many (default: %(default)s)")
+    verify = actions.add_parser("verify", parents=[common], help="name the first entry that was altered or removed")
+    verify.add_argument("--checkpoint", type=Path, metavar="FILE", help="an export kept elsewhere: shows a cut tail")
+    export = actions.add_parser("export", parents=[common], help="JSON lines, ending with a checkpoint")
+    export.add_argument("--only-checkpoint", action="store_true", help="just the last line")
+    commands.add_parser("purge", parents=[common], help="remove the local record")
     return root
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    return load(
+        sandbox=getattr(options, "sandbox", False),
+        state_dir=getattr(options, "state_dir", None),
+        policy_file=getattr(options, "policy", None),
+    )
+
+
+def _record(options: argparse.Namespace, command: str) -> int:
+    from venice_mcp import auditing
+
+    folder = state_dir_in_use(os.environ, getattr(options, "state_dir", None))
+    if command == "purge":
+        return auditing.told(lambda: auditing.purge(folder))
+    if options.action == "show":
+        return auditing.told(lambda: auditing.latest(folder, limit=options.limit))
+    if options.action == "verify":
+        return auditing.told(lambda: auditing.verify(folder, checkpoint=options.checkpoint))
+    return auditing.told(lambda: auditing.export(folder, only_checkpoint=options.only_checkpoint))
+
+
+def _count(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 100_000:
+        raise argparse.ArgumentTypeError("a number from 1 to 100000")
+    return int(value)
 
 
 def _port(value: str) -> int:
@@ -77,38 +122,47 @@ def _port(value: str) -> int:
 def _serve(options: argparse.Namespace) -> int:
     from venice_mcp.secrets import RedactingStream, Redactor, install_logging
 
-    settings: Settings = load(sandbox=getattr(options, "sandbox", False), state_dir=getattr(options, "state_dir", None))
     redactor = Redactor()
     stderr = RedactingStream(sys.stderr, redactor)
     sys.stderr = stderr
-    install_logging(redactor, level=getattr(options, "log_level", "warning"), stream=cast("TextIO", stderr))
+    install_logging(
+        redactor,
+        level=getattr(options, "log_level", "warning"),
+        stream=cast("TextIO", stderr),
+        json_lines=getattr(options, "log_format", "text") == "json",
+    )
     os.umask(0o077)
-
-    import anyio
-
-    from venice_mcp.server import build_app
-    from venice_mcp.serving import ServingError, run_http, run_stdio
-
-    app = build_app(settings, redactor)
-    # What was imported stays for ever; it need not be looked at again by the collector.
-    gc.freeze()
-    gc.enable()
     try:
-        if getattr(options, "http", False):
-            anyio.run(lambda: run_http(app, host=options.host, port=options.port, token_file=options.token_file))
-        else:
-            anyio.run(run_stdio, app)
-    except ServingError as error:
-        stderr.write(f"venice-mcp: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        pass
+        return _serve_until_told(options, redactor)
     except Exception:  # the edge of the process: past it Python would print secrets unredacted
         logging.getLogger(__name__).exception("venice-mcp ended unexpectedly")
         return 1
     finally:
         stderr.close()
         sys.stderr = sys.__stderr__
+
+
+def _serve_until_told(options: argparse.Namespace, redactor: "Redactor") -> int:
+    import anyio
+
+    from venice_mcp.server import build_app
+    from venice_mcp.serving import ServingError, run_http, run_stdio
+
+    http = getattr(options, "http", False)
+    app = build_app(_settings(options), redactor, reached_over="HTTP" if http else "stdio")
+    # What was imported stays for ever; it need not be looked at again by the collector.
+    gc.freeze()
+    gc.enable()
+    try:
+        if http:
+            anyio.run(lambda: run_http(app, host=options.host, port=options.port, token_file=options.token_file))
+        else:
+            anyio.run(run_stdio, app)
+    except ServingError as error:
+        sys.stderr.write(f"venice-mcp: {plain(str(error), 600)}\n")
+        return 1
+    except KeyboardInterrupt:
+        pass
     return 0
 
 

@@ -28,12 +28,14 @@ class Consent:
         approval: the code of the recorded approval this consent was spent from.
         operation: the OpenAPI operationId it covers.
         intent: what was approved; the client sends this and nothing else.
+        write: what the write is called in the journal, where it stands as intended already.
     """
 
-    __slots__ = ("_intent", "_made", "_used", "approval", "operation")
+    __slots__ = ("_intent", "_made", "_used", "approval", "operation", "write")
 
-    def __init__(self, *, approval: str, operation: str, intent: Intent) -> None:
+    def __init__(self, *, approval: str, operation: str, intent: Intent, write: str) -> None:
         self.approval: Final = approval
+        self.write: Final = write
         self.operation: Final = operation
         self._intent = canonical(intent)
         self._used = False

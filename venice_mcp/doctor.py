@@ -11,6 +11,7 @@ import anyio
 from venice_mcp import __version__
 from venice_mcp.app import App
 from venice_mcp.errors import VeniceError
+from venice_mcp.policy.gate import summary
 from venice_mcp.secrets import Redactor
 from venice_mcp.settings import VARIABLES, KeyKind, Settings
 from venice_mcp.text import amount, span
@@ -62,7 +63,7 @@ async def examine(app: App) -> list[Check]:
     ]
     checks.append(await _reachable(app))
     checks += [await _key(app, kind) for kind in VARIABLES]
-    checks += [_clock(app), await _record(app), _environment()]
+    checks += [_clock(app), await _record(app), _policy(app), _environment()]
     # What is wrong with one key is told with that key.
     told = {check.found for check in checks}
     checks += [
@@ -130,10 +131,22 @@ def _clock(app: App) -> Check:
 
 async def _record(app: App) -> Check:
     try:
-        waiting = await anyio.to_thread.run_sync(lambda: app.store.waiting(app.now()))
+        waiting = await anyio.to_thread.run_sync(lambda: app.store.approvals.waiting(app.now()))
+        verdict = await anyio.to_thread.run_sync(app.store.trail.verify)
     except VeniceError as error:
         return Check("record", "problem", error.what, error.next_step)
-    return Check("record", "ok", f"{app.store.path}; {len(waiting)} waiting")
+    if verdict.broken is not None:
+        return Check("record", "problem", f"{app.store.path}: {verdict.why}", "See venice-mcp audit-log verify.")
+    return Check("record", "ok", f"{app.store.path}; {len(waiting)} waiting; intact up to entry {verdict.entries}")
+
+
+def _policy(app: App) -> Check:
+    settings = app.settings
+    if settings.policy_problem:
+        return Check("policy", "problem", settings.policy_problem, "Until then nothing is written.")
+    if not settings.policy_sources:
+        return Check("policy", "ok", "none; every write needs a person's approval")
+    return Check("policy", "ok", f"{', '.join(settings.policy_sources)}: {'; '.join(summary(settings.policy))}")
 
 
 def _environment() -> Check:

@@ -56,9 +56,13 @@ class AnswerLost(VeniceError):
     """A write was sent and no usable answer came back: it may have taken effect.
 
     Raised by the client only; the workflows find out and turn it into an account of what is known.
+
+    Attributes:
+        write: what the write is called in the journal, once the guard has recorded that its answer was lost.
     """
 
     def __init__(self, what: str, *, status: int | None = None) -> None:
+        self.write = ""
         super().__init__(
             what,
             next_step="Read the keys before trying again.",

@@ -1,146 +1,101 @@
-"""No write without an approval: the record of what was asked, and the only place that makes a `Consent`.
+"""No write without an approval: policy, the record of what was asked, and the only place that makes a `Consent`.
 
-`open_case` freezes what a person will be shown; `judge` says whether the answer approves; `redeem` compares the
-target a last time, spends the recorded approval in one transaction, and only then makes the consent.
+`open_case` freezes what a person will be shown; `judge` says whether the answer approves; `carry_out` looks at policy
+and target a last time, spends the recorded approval and records the write in one transaction, and only then makes the
+consent, sends the write and records what became of it.
 """
 
-import hashlib
+import logging
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Literal, cast
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar, cast
 
 import anyio.to_thread
-from mcp.server.mcpserver.resolve import (
-    AcceptedElicitation,
-    DeclinedElicitation,
-    ElicitationResult,
+from mcp.server.mcpserver.resolve import AcceptedElicitation, DeclinedElicitation
+
+from venice_mcp.consent import Consent, canonical
+from venice_mcp.errors import AnswerLost, ArgumentError, VeniceError
+from venice_mcp.models.wire import NewKeyData
+from venice_mcp.policy.gate import Request, allowance_for, narrows_only, violations, why_not_allowed
+from venice_mcp.proposals import (
+    Answer,
+    Approved,
+    Case,
+    Proposal,
+    Standing,
+    Unasked,
+    Verdict,
+    confirms,
+    differences,
+    digest,
 )
-from pydantic import BaseModel, Field, StrictBool
-
-from venice_mcp.consent import Consent, Intent, canonical
-from venice_mcp.errors import ArgumentError, VeniceError
-from venice_mcp.questions import Question, label, recorded, shown
 from venice_mcp.secrets import Redactor
-from venice_mcp.store import MAKING_PACE, Approval, Refusal, Store
+from venice_mcp.settings import Settings
+from venice_mcp.store import MAKING_PACE, Approval, Budget, Denial, Outcome, Refusal, Store, StoreError, this_process
 
-Target = Mapping[str, Any]
-"""The identity and settings of the key a write is about, never its use or spend."""
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A write that is about to be asked for.
-
-    Attributes:
-        tool: the tool's name.
-        fingerprint: tells calls apart: the tool and its exact arguments.
-        operation: OpenAPI operationId.
-        intent: what will be asked of Venice, without secrets.
-        question: what the person is shown.
-        target: the key as Venice has it now; None when the write makes a new one.
-        reread: reads the target again.
-    """
-
-    tool: str
-    fingerprint: str
-    operation: str
-    intent: Intent
-    question: Question
-    target: Target | None = None
-    reread: Callable[[], Awaitable[Target]] | None = None
-
-    def frozen(self) -> dict[str, Any]:
-        return {
-            "tool": self.tool,
-            "operation": self.operation,
-            "intent": dict(self.intent),
-            "target": digest(self.target),
-            "headline": self.question.headline,
-            "facts": list(self.question.facts),
-            "risks": list(self.question.risks),
-            "word": self.question.word,
-        }
-
-    def as_recorded(self, data: Mapping[str, Any]) -> "Proposal":
-        """This proposal with what will be sent and what a person was shown taken from the record."""
-        return replace(self, intent=data["intent"], question=recorded(data))
-
-
-@dataclass(frozen=True)
-class Case:
-    """A proposal and the approval that was opened for it."""
-
-    approval: Approval
-    proposal: Proposal
-
-    @property
-    def code(self) -> str:
-        return self.approval.code
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Why no question was asked: it is granted already, or this client cannot be asked."""
-
-    reason: Literal["granted", "cannot_ask"]
-
-
-class Answer(BaseModel):
-    """What came back with an accepted question."""
-
-
-class Tick(Answer):
-    approve: StrictBool = Field(default=False, title="Approve", description="Tick to approve")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    case: Case
-    outcome: ElicitationResult[Answer]
-
-
-@dataclass(frozen=True)
-class Approved:
-    """A case whose answer says yes; `how` is None when it was granted on a terminal before."""
-
-    case: Case
-    how: str | None
+DENIALS_COUNT_FOR = timedelta(minutes=10)
+_AGAIN_AFTER = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+"""How long the same call is not asked again after its first, second and third denial."""
+_TOOL_DENIALS = 3
+"""So many denials of a tool, whatever the arguments, and every call of it waits."""
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Guard:
-    """Opens cases, judges answers and makes consents.
+    """Opens cases, judges answers, makes consents, and journals every write.
 
     Args:
         store: the record; without it nothing is written.
+        settings: whose policy is the gate that every write passes.
         account: whose keys these are; approvals of one account mean nothing for another.
         redactor: questions are redacted like everything else.
         now: the clock.
     """
 
     def __init__(
-        self, store: Store, account: Callable[[], Awaitable[str]], redactor: Redactor, now: Callable[[], datetime]
+        self,
+        store: Store,
+        settings: Settings,
+        account: Callable[[], Awaitable[str]],
+        redactor: Redactor,
+        now: Callable[[], datetime],
     ) -> None:
         self.store = store
+        self._settings = settings
         self._account = account
         self._redactor = redactor
         self._now = now
 
+    @property
+    def on_terminal_only(self) -> bool:
+        """Whether policy takes approvals from a terminal only, whatever a client says it can do."""
+        return self._settings.policy.how == "terminal"
+
+    # --- asking -------------------------------------------------------------------------------
+
     async def open_case(self, proposal: Proposal) -> Case:
-        """The approval of exactly this call if one is open and its target has not changed, else a new one."""
+        """The approval of exactly this call if one is open and its target has not changed, else a new one.
+
+        Raises:
+            VeniceError: policy forbids it, or a person said no to it a moment ago.
+        """
         account = await self._account()
         return await anyio.to_thread.run_sync(self._open_case, proposal, account)
 
     def _open_case(self, proposal: Proposal, account: str) -> Case:
         now = self._now()
-        found = self.store.open_for(account=account, fingerprint=proposal.fingerprint, now=now)
+        self._check_policy(proposal)
+        approvals = self.store.approvals
+        found = approvals.open_for(account=account, fingerprint=proposal.fingerprint, now=now)
         if found is not None:
             if found.data["target"] == digest(proposal.target):
-                return Case(found, proposal.as_recorded(found.data))
-            self.store.settle(found.code, "superseded", "target changed", now)
-        if self.store.refusal_to_tell(account=account, fingerprint=proposal.fingerprint, now=now):
+                recorded = proposal.as_recorded(found.data)
+                return Case(found, recorded, self._unasked(recorded, account) if found.state == "pending" else None)
+            approvals.settle(found.code, "superseded", "target changed", now)
+        if approvals.refusal_to_tell(account=account, fingerprint=proposal.fingerprint, now=now):
             raise VeniceError(
                 "The person refused this request on their terminal, so it was not done.",
                 next_step="Do not ask again unless they want it.",
@@ -148,17 +103,84 @@ class Guard:
             )
         frozen = proposal.frozen()
         # Only what a person reads may be altered: what will be sent must be what was asked for, or not be sent.
-        data = self._redactor.redact_tree(frozen) | {"intent": frozen["intent"]}
-        if self._redactor.redact_tree(frozen["intent"]) != frozen["intent"]:
+        data = self._redactor.redact_tree(frozen) | {"intent": frozen["intent"], "deliver_to": frozen["deliver_to"]}
+        sent = [frozen["intent"], frozen["deliver_to"]]
+        if self._redactor.redact_tree(sent) != sent:
             raise ArgumentError("arguments", "hold a secret.", "Leave it out; it was not sent anywhere.")
-        approval = self.store.ask(account=account, fingerprint=proposal.fingerprint, data=data, now=now)
-        return Case(approval, proposal.as_recorded(data))
+        unasked = self._unasked(proposal, account)
+        if unasked is None:
+            self._check_patience(proposal, account, now)
+        approval = approvals.ask(account=account, fingerprint=proposal.fingerprint, data=data, now=now)
+        return Case(approval, proposal.as_recorded(data), unasked)
 
     def question(self, case: Case) -> str:
         """The text of the question, without secrets that became known since it was frozen."""
         return self._redactor.redact(case.proposal.question.text(case.code))
 
-    async def judge(self, verdict: Verdict) -> "Approved":
+    def _check_patience(self, proposal: Proposal, account: str, now: datetime) -> None:
+        """Whoever said no is not asked again at once, and less and less soon."""
+        denials = self.store.approvals.denials(
+            account=account, fingerprint=proposal.fingerprint, tool=proposal.tool, since=now - DENIALS_COUNT_FOR
+        )
+        end = asking_again(denials)
+        if end is not None and end > now:
+            raise VeniceError(
+                f"The person declined this a moment ago, so they are not asked again before {end:%H:%M:%S} UTC.",
+                next_step="Tell them so, and call again then only if they want it.",
+                code="asked_too_often",
+            )
+
+    # --- policy -------------------------------------------------------------------------------
+
+    def _request(self, proposal: Proposal) -> Request:
+        return Request(
+            operation=proposal.operation,
+            intent=proposal.intent,
+            target=proposal.target,
+            destination=proposal.destination,
+            own_key=proposal.own_key,
+        )
+
+    def _check_policy(self, proposal: Proposal) -> None:
+        """The one gate: what will be sent, whoever asks for it and however it was approved."""
+        if self._settings.policy_problem:
+            raise VeniceError(
+                f"Nothing is written while the policy cannot be used: {self._settings.policy_problem}",
+                next_step="The operator mends the file and restarts the server; `venice-mcp doctor` checks it.",
+                code="policy_unusable",
+            )
+        broken = violations(self._settings.policy, self._request(proposal), self._now())
+        if broken:
+            _log.warning("Policy refused a %s: %s", proposal.operation, "; ".join(broken))
+            raise VeniceError(
+                f"The operator's policy forbids this: {'; '.join(broken)}.",
+                next_step="Ask for something the policy allows, or tell the person; only the operator changes it.",
+                code="policy",
+            )
+
+    def _unasked(self, proposal: Proposal, account: str) -> Unasked | None:
+        """Whether policy lets this go without a question."""
+        policy, now = self._settings.policy, self._now()
+        if not self._settings.allowances_hold or proposal.own_key:
+            return None
+        request = self._request(proposal)
+        if policy.narrowing_unasked and narrows_only(request, now):
+            return Unasked("narrowing, which policy allows unasked")
+        allowance = allowance_for(policy, request, now, self._made_under)
+        if allowance is None:
+            return None
+        budget = Budget(_how(allowance.name), allowance.per_day)
+        left = self.store.approvals.left(budget, account=account, now=now)
+        return Unasked(budget.how, budget) if left > 0 else None
+
+    def _made_under(self, key_id: str) -> str | None:
+        """The name of the allowance a key was made under."""
+        how = self.store.journal.made_under(key_id) or ""
+        return how.removeprefix(_how("")) if how.startswith(_how("")) else None
+
+    # --- judging ------------------------------------------------------------------------------
+
+    async def judge(self, verdict: Verdict) -> Approved:
         """Whether the answer approves; nothing is used up yet.
 
         Raises:
@@ -173,14 +195,12 @@ class Guard:
                 code="declined",
             )
         if not isinstance(outcome, AcceptedElicitation):
-            raise self._pending(case, "The question was closed without an answer.")
+            raise self.unanswered(case.approval, "The question was closed without an answer.")
         data = cast("object", outcome.data)
         if isinstance(data, Standing):
-            if data.reason == "cannot_ask":
-                raise self._pending(case, "This client cannot ask a person.")
-            return Approved(case, None)
+            return self._judge_unasked(case, data)
         word = case.proposal.question.word
-        if isinstance(data, Answer) and confirms(data, word):
+        if isinstance(data, Answer) and confirms(data, word) and not self.on_terminal_only:
             return Approved(case, "answered in the client")
         await self._settle(case, "denied", "not confirmed")
         missing = f"the word {word} was not typed" if word else "the box was not ticked"
@@ -190,43 +210,18 @@ class Guard:
             code="not_confirmed",
         )
 
-    async def redeem(self, approved: "Approved") -> Consent:
-        """Compare the target a last time, spend the approval, and make the one consent for it.
-
-        Raises:
-            VeniceError: the target changed meanwhile, or the approval expired or was already used.
-        """
-        case = approved.case
-        proposal = case.proposal
-        if proposal.reread is not None and proposal.target is not None:
-            current = await proposal.reread()
-            if canonical(current) != canonical(proposal.target):
-                await self._settle(case, "superseded", "target changed")
-                changes = differences(proposal.target, current, self._now())
-                raise VeniceError(
-                    f"The key changed while the question was open ({changes}), so the approval does not count.",
-                    next_step="Call again; the person will be asked about the key as it is now.",
-                    code="target_changed",
-                )
-        pace = MAKING_PACE if proposal.target is None else None
-
-        def spend() -> Refusal | None:
-            return self.store.spend(case.code, how=approved.how, now=self._now(), pace=pace)
-
-        refused = await anyio.to_thread.run_sync(spend)
-        if refused is not None:
-            raise _unspendable(refused)
-        return Consent(approval=case.code, operation=proposal.operation, intent=proposal.intent)
-
-    def undo(self, consent: Consent) -> Consent:
-        """Consent to revoke the very key that `consent` made, once: the person was told so when asked."""
-        return Consent(approval=consent.approval, operation="deleteApiKey", intent={"id": consent.take_made()})
-
-    async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> None:
-        await anyio.to_thread.run_sync(lambda: self.store.settle(case.code, kind, how, self._now()))
-
-    def _pending(self, case: Case, why: str) -> VeniceError:
-        return self.unanswered(case.approval, why)
+    def _judge_unasked(self, case: Case, standing: Standing) -> Approved:
+        if standing.reason == "granted":
+            return Approved(case, None)
+        if standing.reason == "allowed" and case.unasked is not None:
+            return Approved(case, case.unasked.how)
+        lacking = why_not_allowed(self._settings.policy, self._request(case.proposal), self._now(), self._made_under)
+        why = (
+            "Policy takes approvals from a terminal only."
+            if standing.reason == "terminal"
+            else "This client cannot ask a person."
+        )
+        raise self.unanswered(case.approval, f"{lacking} {why}".strip())
 
     def unanswered(self, approval: Approval, why: str) -> VeniceError:
         """What to tell when nobody answered: the request stays open, and how a person can approve it."""
@@ -237,10 +232,113 @@ class Guard:
             code="approval_pending",
         )
 
+    # --- writing ------------------------------------------------------------------------------
 
-def digest(target: Target | None) -> str | None:
-    """A target in the record: enough to notice a change, and nothing to read."""
-    return None if target is None else hashlib.sha256(canonical(target).encode()).hexdigest()
+    async def carry_out(
+        self,
+        approved: Approved,
+        send: Callable[[Consent], Awaitable[T]],
+        noting: Mapping[str, Any] | None = None,
+    ) -> tuple[T, Consent]:
+        """Spend the approval, record the write, send it once, and record what became of it.
+
+        `noting` goes into the record with what is intended.
+
+        Raises:
+            AnswerLost: with `write` naming it in the record; it may have taken effect.
+            VeniceError: policy or target changed meanwhile, the approval expired or was used, or Venice refused.
+        """
+        consent = await self._redeem(approved, noting or {})
+        return await self._journalled(consent, send), consent
+
+    async def take_back(self, consent: Consent, send: Callable[[Consent], Awaitable[T]]) -> T:
+        """Revoke the very key that `consent` made, once: the person was told so when asked.
+
+        Raises:
+            VeniceError: as for `carry_out`; also when it cannot be recorded, and then nothing was sent.
+        """
+        intent = {"id": consent.take_made()}
+        write = f"{consent.approval}/2"
+        data = {"operation": "deleteApiKey", "intent": intent, "undoes": consent.write, "process": this_process()}
+        account = await self._account()
+        await anyio.to_thread.run_sync(
+            lambda: self.store.journal.intend(write, account=account, data=data, now=self._now())
+        )
+        undoing = Consent(approval=consent.approval, operation="deleteApiKey", intent=intent, write=write)
+        return await self._journalled(undoing, send)
+
+    async def note(self, write: str, outcome: Outcome, **data: Any) -> bool:
+        """Record what became of a write or its secret. It is done by then, so a failure here is only logged."""
+        harmless = self._redactor.redact_tree(data)
+        try:
+            await anyio.to_thread.run_sync(lambda: self.store.journal.note(write, outcome, harmless, self._now()))
+        except StoreError as error:
+            _log.error("Write %s is %s, but that could not be recorded: %s", write, outcome, error.what)
+            return False
+        return True
+
+    async def _redeem(self, approved: Approved, noting: Mapping[str, Any]) -> Consent:
+        case = approved.case
+        proposal = case.proposal
+        self._check_policy(proposal)
+        if proposal.reread is not None and proposal.target is not None:
+            current = await proposal.reread()
+            if canonical(current) != canonical(proposal.target):
+                await self._settle(case, "superseded", "target changed")
+                changes = differences(proposal.target, current, self._now())
+                raise VeniceError(
+                    f"The key changed while the question was open ({changes}), so the approval does not count.",
+                    next_step="Call again; the person will be asked about the key as it is now.",
+                    code="target_changed",
+                )
+        intended = self._redactor.redact_tree(proposal.intended()) | {"intent": dict(proposal.intent)}
+        intended |= {**noting, "process": this_process()}
+        budget = case.unasked.budget if case.unasked is not None and approved.how == case.unasked.how else None
+
+        def spend() -> Refusal | None:
+            return self.store.approvals.spend(
+                case.code,
+                how=approved.how,
+                now=self._now(),
+                pace=MAKING_PACE if proposal.target is None else None,
+                budget=budget,
+                intended=intended,
+            )
+
+        refused = await anyio.to_thread.run_sync(spend)
+        if refused is not None:
+            raise _unspendable(refused)
+        return Consent(approval=case.code, operation=proposal.operation, intent=proposal.intent, write=f"{case.code}/1")
+
+    async def _journalled(self, consent: Consent, send: Callable[[Consent], Awaitable[T]]) -> T:
+        try:
+            result = await send(consent)
+        except AnswerLost as lost:
+            lost.write = consent.write
+            await self.note(consent.write, "unknown", what=lost.what)
+            raise
+        except VeniceError as refused:
+            await self.note(consent.write, "refused", what=refused.what, code=refused.code)
+            raise
+        if isinstance(result, NewKeyData):
+            await self.note(consent.write, "made", id=result.id, last6=result.api_key.last6)
+        else:
+            await self.note(consent.write, "done")
+        return result
+
+    async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> None:
+        await anyio.to_thread.run_sync(lambda: self.store.approvals.settle(case.code, kind, how, self._now()))
+
+
+def asking_again(denials: list[Denial]) -> datetime | None:
+    """When this call may be asked again, given what was denied of late; None for at once."""
+    ends: list[datetime] = []
+    same = [denial.at for denial in denials if denial.same_call]
+    if same:
+        ends.append(same[-1] + _AGAIN_AFTER[min(len(same), len(_AGAIN_AFTER)) - 1])
+    if len(denials) >= _TOOL_DENIALS:
+        ends.append(denials[-1].at + _AGAIN_AFTER[min(len(denials) - _TOOL_DENIALS + 1, len(_AGAIN_AFTER) - 1)])
+    return max(ends, default=None)
 
 
 def approve_command(code: str, store: Store) -> str:
@@ -248,20 +346,8 @@ def approve_command(code: str, store: Store) -> str:
     return shlex.join([sys.executable, "-P", "-m", "venice_mcp", "approve", code, "--state-dir", str(store.folder)])
 
 
-def confirms(answer: Answer, word: str | None) -> bool:
-    """Whether an accepted form really says yes: a ticked box, or the very word."""
-    if word is None:
-        return isinstance(answer, Tick) and answer.approve is True
-    typed = getattr(answer, "word", None)
-    return isinstance(typed, str) and typed.strip().upper() == word
-
-
-def differences(before: Target, after: Target, now: datetime) -> str:
-    """Which settings differ, with both values."""
-    changed = [name for name in before if canonical(before[name]) != canonical(after.get(name))]
-    return "; ".join(
-        f"{label(name)}: {shown(name, before[name], now)} -> {shown(name, after[name], now)}" for name in changed
-    )
+def _how(allowance: str) -> str:
+    return f"allowance {allowance}"
 
 
 def _unspendable(state: Refusal) -> VeniceError:
@@ -272,12 +358,15 @@ def _unspendable(state: Refusal) -> VeniceError:
         "superseded": "The key changed meanwhile, so the approval does not count.",
         "pending": "Nobody has approved this yet.",
         "too_fast": "20 keys were made in the last minute, and Venice allows no more.",
+        "over_budget": "The allowance's budget for these 24 hours is used up.",
     }
-    later = state == "too_fast"
+    next_steps = {
+        "too_fast": "Call again in a minute; the person will be asked again.",
+        "over_budget": "Call again; a person will be asked instead.",
+    }
+    codes = {"too_fast": "create_pace", "over_budget": "allowance_spent"}
     return VeniceError(
         reasons.get(state, "The approval does not count."),
-        next_step="Call again in a minute; the person will be asked again."
-        if later
-        else "Call again to ask anew, if the person wants it.",
-        code="create_pace" if later else f"approval_{state}",
+        next_step=next_steps.get(state, "Call again to ask anew, if the person wants it."),
+        code=codes.get(state, f"approval_{state}"),
     )

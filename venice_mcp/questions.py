@@ -12,11 +12,16 @@ from typing import Any
 
 from venice_mcp.models.requests import KeyChange, NewKeySettings
 from venice_mcp.models.wire import PERIODS, PRIVACY, Key
+from venice_mcp.secrets import Destination
+from venice_mcp.secrets.delivery import described
 from venice_mcp.text import exact, parse_time, plain, quoted, when
 
 RECENT_USE = timedelta(hours=24)
 _RANGES_SHOWN = 10
 _WINDOWS = {"EPOCH": "per UTC day", "MONTH": "per UTC month", "LIFETIME": "in its lifetime"}
+LOCKED_OUT = "This would lock this server itself out. "
+LOCKOUT_WORD = "LOCKOUT"
+"""Asked for apart from every other approval: no plan, allowance or tick covers it."""
 STOPPING = timedelta(hours=24)
 """An expiry closer than this stops the key rather than limits it."""
 
@@ -57,23 +62,31 @@ def caps(usd: float | None, diem: float | None, period: str | None, vcu: float |
     return " and ".join(parts) + f" {window}"
 
 
-def about_create(settings: NewKeySettings, *, destination: str | None, now: datetime) -> Question:
+def about_create(
+    settings: NewKeySettings, *, destination: Destination, now: datetime, notes: Sequence[str] = ()
+) -> Question:
     """The question before createApiKey."""
     risks = _creation_risks(settings)
     return Question(
         headline=f"Create a new {settings.api_key_type} key {quoted(settings.description)}?",
-        facts=_creation_facts(settings, destination, now),
+        facts=_creation_facts(settings, destination, now, notes=notes),
         risks=risks,
         word="CREATE" if risks else None,
     )
 
 
 def about_mint(
-    settings: NewKeySettings, *, address: str, destination: str | None, can_revoke: bool, now: datetime
+    settings: NewKeySettings,
+    *,
+    address: str,
+    destination: Destination,
+    can_revoke: bool,
+    now: datetime,
+    notes: Sequence[str] = (),
 ) -> Question:
     """The question before postApiKeyGenerateWeb3Key. `can_revoke`: whether an ADMIN key is there to undo it with."""
     risks = _creation_risks(settings)
-    facts = _creation_facts(settings, destination, now, can_revoke=can_revoke)
+    facts = _creation_facts(settings, destination, now, can_revoke=can_revoke, notes=notes)
     return Question(
         headline=f"Mint a new {settings.api_key_type} key {quoted(settings.description)} with wallet {address}?",
         facts=(*facts, "The wallet signs a token from Venice; it moves no funds."),
@@ -82,18 +95,18 @@ def about_mint(
     )
 
 
-def about_revoke(key: Key, now: datetime, *, in_use: bool = False) -> Question:
-    """The question before deleteApiKey. `in_use` says that this server itself runs on the key."""
+def about_revoke(key: Key, now: datetime, *, in_use: bool = False, lost: bool = False) -> Question:
+    """The question before deleteApiKey. `in_use`: this server itself runs on the key; `lost`: nobody has its secret."""
     risks = target_risks(key, now, in_use=in_use)
     return Question(
-        headline=f"Revoke the {_named(key)}?",
+        headline=f"{LOCKED_OUT if in_use else ''}Revoke the {_named(key)}{', whose secret is lost' if lost else ''}?",
         facts=(
             f"Last used {when(key.last_used_at, now)}; created {when(key.created_at, now, 'unknown')}.",
             "Whatever uses it fails at once, and it cannot be brought back.",
             f"Caps: {_key_caps(key)}. Expires: {when(key.expires_at, now)}. Id {plain(key.id, 40)}.",
         ),
         risks=risks,
-        word="REVOKE" if risks else None,
+        word=LOCKOUT_WORD if in_use else ("REVOKE" if risks else None),
     )
 
 
@@ -108,8 +121,9 @@ def about_update(key: Key, change: KeyChange, now: datetime, *, in_use: bool = F
     risks = [*widening(before, after), *stopping(before, after, now), *target_risks(key, now, in_use=in_use)]
     if before["vcu_cap"] is not None and "usd_cap" in change.model_fields_set:
         risks.append("its deprecated VCU cap may be dropped")
+    locked_out = in_use and bool(lockout(before, after))
     return Question(
-        headline=f"Change the {_named(key)}?",
+        headline=f"{LOCKED_OUT if locked_out else ''}Change the {_named(key)}?",
         facts=(
             # One fact for what decides: a dialog may show only three lines.
             " ".join(lines),
@@ -117,7 +131,7 @@ def about_update(key: Key, change: KeyChange, now: datetime, *, in_use: bool = F
             f" Id {plain(key.id, 40)}.",
         ),
         risks=tuple(risks),
-        word="CHANGE" if risks else None,
+        word=LOCKOUT_WORD if locked_out else ("CHANGE" if risks else None),
     )
 
 
@@ -169,6 +183,17 @@ def stopping(before: Mapping[str, Any], after: Mapping[str, Any], now: datetime)
         found.append("it expires within a day")
     if after["ip_allowlist"] and not before["ip_allowlist"]:
         found.append("callers from other addresses are locked out")
+    return tuple(found)
+
+
+def lockout(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """In which ways whoever runs on the key would be cut off from Venice, now or later."""
+    found = [f"{label(name)} of 0" for name in ("usd_cap", "diem_cap") if after[name] == 0 and before[name] != 0]
+    old, new = parse_time(before["expires_at"]), parse_time(after["expires_at"])
+    if after["expires_at"] != before["expires_at"] and after["expires_at"] and not (old and new and new >= old):
+        found.append("an expiry")
+    if after["ip_allowlist"] and after["ip_allowlist"] != before["ip_allowlist"]:
+        found.append("an address list")
     return tuple(found)
 
 
@@ -238,13 +263,18 @@ def _key_caps(key: Key) -> str:
 
 
 def _creation_facts(
-    settings: NewKeySettings, destination: str | None, now: datetime, *, can_revoke: bool = True
+    settings: NewKeySettings,
+    destination: Destination,
+    now: datetime,
+    *,
+    can_revoke: bool = True,
+    notes: Sequence[str] = (),
 ) -> tuple[str, ...]:
     spend = caps(settings.usd_cap, settings.diem_cap, settings.limit_period)
     place = (
-        f"Its secret goes to the new file {quoted(destination, 200)}; if saving fails, the key is"
+        f"Its secret goes to {described(destination)}; if saving fails, the key is"
         f" {'revoked again' if can_revoke else 'lost and must be revoked by hand'}."
-        if destination
+        if destination.kind != "display"
         else "Its secret will be shown in the chat, once, and stays in the chat's history."
     )
     more = [f"Models: {settings.model_privacy}"] if settings.model_privacy else []
@@ -252,6 +282,6 @@ def _creation_facts(
         more.append(f"Addresses: {shown('ip_allowlist', list(settings.ip_allowlist), now)}")
     return (
         f"Cap: {spend}. Expires: {when(settings.expires_at, now)}.",
-        place,
+        " ".join([place, *notes]),
         *(f"{item}." for item in more),
     )

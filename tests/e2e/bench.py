@@ -123,6 +123,18 @@ def reply(way: str, asked: Json) -> ElicitResult:
     return ElicitResult(action="accept", content={"word": {"approve": word, "true": "true", "wrong": word[:-1]}[way]})
 
 
+class Typing(Person):
+    """Fills exactly this in, whatever the form asks for."""
+
+    def __init__(self, **content: Any) -> None:
+        super().__init__()
+        self._content = content
+
+    async def __call__(self, context: Any, params: Any) -> ElicitResult:
+        await super().__call__(context, params)
+        return ElicitResult(action="accept", content=self._content)
+
+
 class _Outgoing:
     """A stream to the server that declares other capabilities than the SDK's client does."""
 
@@ -240,8 +252,12 @@ def world(
     state: str = "state",
     limits: bool = True,
     share: World | None = None,
+    policy: str | None = None,
 ) -> World:
-    """A server whose network ends in a sandbox: its own, or that of the world it shares."""
+    """A server whose network ends in a sandbox: its own, or that of the world it shares.
+
+    `policy` is the text of the operator's policy.toml; without it there is none, whoever runs the tests.
+    """
     clock = share.clock if share else Clock()
     sandbox = share.sandbox if share else None
     if sandbox is None:
@@ -255,11 +271,20 @@ def world(
         slept.append(seconds)
         clock.advance(seconds=seconds)
 
-    settings = load(
-        {"VENICE_MCP_KEYRING": "0", "VENICE_BASE_URL": BASE_URL, **env}, state_dir=(state_dir := folder / state)
-    )
+    operator = folder / "operator"
+    if policy is not None:
+        operator.mkdir(mode=0o700, exist_ok=True)
+        (operator / "policy.toml").write_text(policy)
+        (operator / "policy.toml").chmod(0o600)
+    variables = {"VENICE_MCP_KEYRING": "0", "VENICE_BASE_URL": BASE_URL, **env}
+    settings = load(variables, state_dir=folder / state, config_dir=operator)
     app = build_app(settings, Redactor(), transport=edge, now=clock, sleep=sleep)
-    return World(app, edge, clock, sandbox, state_dir, slept)
+    return World(app, edge, clock, sandbox, settings.state_dir, slept)
+
+
+def operated(folder: Path, rules: str, **more: Any) -> World:
+    """A world with rules of its operator, who also says where state is kept, so that allowances hold."""
+    return world(folder, policy=f"state_dir = '{folder / 'state'}'\n{rules}", **more)
 
 
 @dataclass(frozen=True)

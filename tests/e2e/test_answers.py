@@ -57,6 +57,7 @@ async def test_anything_but_a_real_yes_changes_nothing(tmp_path: Path, era: str,
         assert "Nothing was changed at Venice." in said
         assert (way, venice.written, venice.held()) == (way, {}, before)
         assert (way, len(person.questions)) == (way, 1)
+        venice.clock.advance(minutes=11)  # whoever said no is left alone for a while
 
 
 @eras
@@ -81,6 +82,7 @@ async def test_a_declined_call_asks_anew_when_made_again(tmp_path: Path, era: st
     before = venice.held()
     failed(await venice.call(write.tool, write.given(venice.id_of), era=era, person=Person("decline")))
     person = Person()
+    venice.clock.advance(seconds=31)
     done(await venice.call(write.tool, write.given(venice.id_of), era=era, person=person))
     assert len(person.questions) == 1
     assert_done_once(venice, write, before)

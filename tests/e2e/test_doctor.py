@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.bench import ADMIN_KEY, KEYS, Forward, Json, World, world
 from tests.e2e.processes import OURS, SandboxProcess, environment, sandbox_process
-from venice_mcp.client.transport import tls_context
+from venice_mcp.client.network import tls_context
 from venice_mcp.doctor import Check, examine
 
 

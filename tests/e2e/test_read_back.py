@@ -117,7 +117,7 @@ async def test_two_calls_whose_client_fails_to_ask_are_each_given_their_own_comm
         tasks.start_soon(create, "first")
         tasks.start_soon(create, "second")
     assert venice.written == {}
-    asked = {item.code: str(item.data["headline"]) for item in venice.app.store.waiting(venice.clock())}
+    asked = {item.code: str(item.data["headline"]) for item in venice.app.store.approvals.waiting(venice.clock())}
     for description, command in commands.items():
         (code,) = [code for code in asked if code in command]
         assert f'"{description}"' in asked[code]

@@ -299,7 +299,7 @@ def test_with_the_token_a_client_lists_the_tools(live: HttpServer, era: str) -> 
         ):
             return [tool.name for tool in (await client.list_tools()).tools]
 
-    assert len(anyio.run(tools)) == 13
+    assert len(anyio.run(tools)) == 14
     assert REAL_ADMIN not in live.log.read_text()
 
 

@@ -63,6 +63,7 @@ async def told_of_the_refusal(venice: World, name: str) -> None:
         said = failed(await client.call_tool(write.tool, write.given(venice.id_of)))
     assert "The person refused this request on their terminal" in said
     assert "Nothing was changed at Venice." in said
+    venice.clock.advance(seconds=31)  # whoever said no is left alone for a while
 
 
 async def typing(command: str, folder: Path, typed: str) -> tuple[int, str]:
@@ -190,12 +191,12 @@ async def test_an_approval_lasts_ten_minutes(tmp_path: Path, era: str, name: str
     arguments = write.given(venice.id_of)
     code = shlex.split(await pending(venice, name, era))[5]
     venice.clock.advance(minutes=5)
-    assert venice.app.store.settle(code, "granted", "approved on a terminal", venice.clock()) == "granted"
+    assert venice.app.store.approvals.settle(code, "granted", "approved on a terminal", venice.clock()) == "granted"
     venice.clock.advance(minutes=5)
     assert await pending(venice, name, era) != ""
     assert venice.written == {}
     code = shlex.split(await pending(venice, name, era))[5]
-    venice.app.store.settle(code, "granted", "approved on a terminal", venice.clock())
+    venice.app.store.approvals.settle(code, "granted", "approved on a terminal", venice.clock())
     venice.clock.advance(minutes=9, seconds=59)
     async with venice.client(era) as client:
         done(await client.call_tool(write.tool, arguments))
@@ -205,7 +206,7 @@ async def test_an_approval_lasts_ten_minutes(tmp_path: Path, era: str, name: str
 async def test_an_approval_does_not_survive_a_change_of_its_key(tmp_path: Path) -> None:
     venice, write = world(tmp_path), EVERY["revoke"]
     code = shlex.split(await pending(venice, "revoke"))[5]
-    venice.app.store.settle(code, "granted", "approved on a terminal", venice.clock())
+    venice.app.store.approvals.settle(code, "granted", "approved on a terminal", venice.clock())
     key_id = venice.id_of(IDLE)
     await venice.venice("PATCH", "/api_keys", json={"id": key_id, "description": "payments production"})
     async with venice.client() as client:
@@ -217,7 +218,7 @@ async def test_an_approval_does_not_survive_a_change_of_its_key(tmp_path: Path) 
 async def test_an_approval_counts_for_its_exact_arguments_only(tmp_path: Path) -> None:
     venice, write = world(tmp_path), EVERY["create"]
     code = shlex.split(await pending(venice, "create"))[5]
-    venice.app.store.settle(code, "granted", "approved on a terminal", venice.clock())
+    venice.app.store.approvals.settle(code, "granted", "approved on a terminal", venice.clock())
     others: list[Json] = [
         {**write.arguments, "consumption_limit": {"usd": 6}},
         {**write.arguments, "api_key_type": "ADMIN"},

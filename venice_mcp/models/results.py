@@ -31,6 +31,21 @@ class PendingApproval(Result):
     command: Annotated[str | None, Field(description="for the person to run in their own terminal")] = None
 
 
+class OpenMatter(Result):
+    """A write or a secret that is not accounted for."""
+
+    name: str
+    what: str
+    key_id: str | None = None
+    next_step: str
+
+
+class Recovered(Result):
+    done: Annotated[list[str], Field(description="what this call did")]
+    settled: Annotated[list[str], Field(description="found out now, nothing left to do")]
+    open: list[OpenMatter]
+
+
 class Status(Result):
     mode: Annotated[str, Field(description="live, sandbox or loopback")]
     version: str
@@ -38,6 +53,10 @@ class Status(Result):
     can_ask: Annotated[bool, Field(description="whether this client can show a question to a person")]
     protocol_version: str | None = None
     pending: list[PendingApproval]
+    open_matters: Annotated[
+        list[str], Field(description="writes and secrets not accounted for; venice_recover settles them")
+    ]
+    policy: Annotated[list[str], Field(description="the operator's rules in force")]
     problems: list[str]
 
 

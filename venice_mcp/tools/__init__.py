@@ -15,11 +15,13 @@ from venice_mcp.tools.keys import (
 )
 from venice_mcp.tools.limits import venice_get_rate_limit_log, venice_get_rate_limits
 from venice_mcp.tools.listing import venice_list_api_keys
+from venice_mcp.tools.recover import venice_recover
 from venice_mcp.tools.status import venice_status
 from venice_mcp.tools.web3 import venice_create_web3_api_key, venice_get_web3_token
 
 TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(venice_status, a.NoArguments, "Server status", open_world=False),
+    ToolSpec(venice_recover, a.Recover, "Settle what was interrupted", read_only=False, destructive=True),
     ToolSpec(venice_list_api_keys, a.ListApiKeys, "List API keys"),
     ToolSpec(venice_get_api_key, a.OneKey, "Show an API key"),
     ToolSpec(venice_create_api_key, a.CreateApiKey, "Create an API key", read_only=False, idempotent=False),

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from venice_mcp.secrets import KEY_SHAPE, looks_like_secret
+from venice_mcp.secrets import DISPLAY, KEY_SHAPE, Destination, looks_like_secret
 from venice_mcp.tools.fields import (
     MAX_TEXT,
     PASTED,
@@ -42,16 +42,54 @@ class Limit(BaseModel):
     diem: Cap | None = None
 
 
-class FileSink(BaseModel):
-    """A file that gets the secret: made new, readable by its owner only, never overwritten."""
+class Sink(BaseModel):
+    """Where a new secret goes."""
 
     model_config = ConfigDict(extra="forbid")
-    kind: Literal["file"] = "file"
-    path: Annotated[
-        str,
-        Field(min_length=1, max_length=200, description="Absolute or ~/ path of a new file"),
-        AfterValidator(clean_text),
-    ]
+    kind: Literal["file", "dotenv", "keyring", "command", "display"] = "file"
+    path: (
+        Annotated[
+            str,
+            Field(min_length=1, max_length=200, description="file, dotenv: absolute or ~/ path; file is made new"),
+            AfterValidator(clean_text),
+        ]
+        | None
+    ) = None
+    variable: (
+        Annotated[
+            str,
+            Field(
+                max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="dotenv, keyring: e.g. VENICE_API_KEY"
+            ),
+        ]
+        | None
+    ) = None
+    name: (
+        Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9_-]+$", description="command: as policy names it")]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        needed, more = _SINK_MEMBERS[self.kind]
+        given = {member for member in ("path", "variable", "name") if getattr(self, member) is not None}
+        if not needed <= given <= needed | more:
+            wanted = " and ".join(sorted(needed)) or "nothing else"
+            raise problem_at("deliver_to", f"kind {self.kind} takes {wanted}")
+        return self
+
+    def destination(self) -> Destination:
+        return Destination(self.kind, self.path, self.variable, self.name)
+
+
+_SINK_MEMBERS: dict[str, tuple[set[str], set[str]]] = {
+    "file": ({"path"}, set()),
+    "dotenv": ({"path", "variable"}, set()),
+    "keyring": ({"variable"}, set()),
+    "command": ({"name"}, {"variable"}),
+    "display": (set(), set()),
+}
+"""What each kind of sink needs, and what it may have besides."""
 
 
 class Arguments(ArgModelBase):
@@ -143,11 +181,18 @@ class KeySettingsArguments(Arguments):
     ip_allowlist: Allowlist | None = None
     deliver_to: (
         Annotated[
-            FileSink,
-            Field(description="Save the secret there; without it the secret is shown in this chat, once"),
+            Sink,
+            Field(
+                description="Save the secret there, e.g. {'kind': 'dotenv', 'path': '~/app/.env', 'variable':"
+                " 'VENICE_API_KEY'}; without it the secret is shown in this chat, once"
+            ),
         ]
         | None
     ) = None
+
+    @property
+    def destination(self) -> Destination:
+        return self.deliver_to.destination() if self.deliver_to else DISPLAY
 
     @property
     def usd_cap(self) -> float | None:
@@ -212,6 +257,27 @@ class UpdateApiKey(OneKey):
             raise problem_at("clear", f"{', '.join(both)} is both set and cleared")
         if not (cleared or any(given.values()) or self.description or self.limit_period or self.model_privacy):
             raise problem_at("description", "nothing to change: give at least one new setting")
+        return self
+
+
+class Recover(Arguments):
+    revoke: Annotated[KeyId, Field(description="Key to revoke, one that an open matter names")] | None = None
+    acknowledge: (
+        Annotated[
+            str,
+            Field(
+                max_length=40,
+                pattern=r"^[A-Za-z0-9/-]+$",
+                description="Key id or entry name; only when the person said that the secret is stored",
+            ),
+        ]
+        | None
+    ) = None
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> Self:
+        if self.revoke is not None and self.acknowledge is not None:
+            raise problem_at("revoke", "give either revoke or acknowledge")
         return self
 
 

@@ -21,6 +21,7 @@ from venice_mcp.asking import noting_questions
 from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.results import Result
 from venice_mcp.secrets import looks_like_secret
+from venice_mcp.store import actor
 from venice_mcp.text import plain
 from venice_mcp.tools.arguments import NOT_TEXT, Arguments
 from venice_mcp.tools.fields import PASTED
@@ -147,6 +148,7 @@ class VeniceTool(Tool):
             if name not in ("token", "signature") and app.redactor.redact_tree([name, value]) != [name, value]:
                 known = name in cast("type[Arguments]", self.fn_metadata.arg_model).model_fields
                 raise ToolError(f"{name if known else WITHHELD}: {PASTED}. {NOTHING_SENT} Leave it out.")
+        who = actor.set(_caller(context, app.transport))
         with noting_questions() as asked:
             try:
                 return await super().run(arguments, context, convert_result=convert_result)
@@ -157,6 +159,8 @@ class VeniceTool(Tool):
                     raise
                 # A client that says it can ask, but answers with an error: the request waits for the terminal.
                 raise ToolError(str(app.guard.unanswered(asked[-1], "The client could not ask a person."))) from None
+            finally:
+                actor.reset(who)
 
     def _explained(self, cause: BaseException | None, error: ToolError) -> str:
         if isinstance(cause, VeniceError):
@@ -175,6 +179,14 @@ class VeniceTool(Tool):
             f"venice-mcp failed unexpectedly. {Changed.UNKNOWN.value}"
             " Read the keys with venice_list_api_keys before calling again."
         )
+
+
+def _caller(context: Any, transport: str) -> str:
+    """Who calls, for the audit trail; a client says of itself whatever it likes."""
+    params = context.session.client_params
+    info = params.client_info if params is not None else None
+    name = f"{plain(info.name, 40)} {plain(info.version, 20)}" if info is not None else "an unnamed client"
+    return f"{name} over {transport}"
 
 
 @cache

@@ -4,18 +4,19 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-import anyio.to_thread
 from mcp_types import CallToolResult
 
 from venice_mcp.app import App, Ctx, app_of, show
 from venice_mcp.asking import asks_first, fingerprint
 from venice_mcp.client.api import not_found
 from venice_mcp.errors import ArgumentError, VeniceError
-from venice_mcp.guard import Proposal, Target, Verdict
 from venice_mcp.models.requests import KeyChange, NewKeySettings
 from venice_mcp.models.results import KeyDetail, NewKey, RevokedKey, UpdatedKey
 from venice_mcp.models.wire import Key, one_spelling_of_ranges
+from venice_mcp.proposals import Proposal, Target, Verdict
 from venice_mcp.questions import about_create, about_revoke, about_update, caps, label, shown
+from venice_mcp.secrets import Destination
+from venice_mcp.secrets.delivery import described
 from venice_mcp.text import parse_time, plain, quoted, when
 from venice_mcp.tools.arguments import (
     CreateApiKey,
@@ -25,11 +26,12 @@ from venice_mcp.tools.arguments import (
 )
 from venice_mcp.tools.build import answer
 from venice_mcp.tools.times import expiry
-from venice_mcp.workflows.making import Made, prepare
+from venice_mcp.workflows.making import Made
 
 SHOWN_ONCE = (
     "The secret above now stands in this conversation and its history, and will not be shown again."
-    " Copy it to where it belongs; next time pass deliver_to to keep it out of the chat."
+    " Copy it to where it belongs, then call venice_recover with acknowledge set to the key's id;"
+    " next time pass deliver_to to keep it out of the chat."
 )
 
 
@@ -134,10 +136,13 @@ def settings_of(args: KeySettingsArguments, description: str, now: datetime) -> 
     )
 
 
-async def check_destination(args: KeySettingsArguments, ctx: Ctx) -> None:
-    """Before anyone is asked: whether the secret could be saved where it shall go."""
-    if args.deliver_to is not None and ctx.request_state is None:
-        (await anyio.to_thread.run_sync(prepare, args.deliver_to.path)).discard()
+async def check_destination(args: KeySettingsArguments, ctx: Ctx) -> tuple[str, ...]:
+    """Before anyone is asked: whether the secret could be saved where it shall go, and what to know about that."""
+    if args.destination.kind == "display" or ctx.request_state is not None:
+        return ()
+    prepared = await app_of(ctx).maker.prepare(args.destination)
+    prepared.discard()
+    return prepared.notes
 
 
 async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:
@@ -146,13 +151,14 @@ async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:
     if ctx.request_state is None:
         # No use in asking for what cannot be done; looked at again right before the write.
         await app.maker.room_for_one_more()
-    await check_destination(args, ctx)
+    notes = await check_destination(args, ctx)
     return Proposal(
         tool=venice_create_api_key.__name__,
         fingerprint=fingerprint(venice_create_api_key.__name__, args),
         operation="createApiKey",
         intent=settings.model_dump(mode="json"),
-        question=about_create(settings, destination=args.deliver_to.path if args.deliver_to else None, now=app.now()),
+        question=about_create(settings, destination=args.destination, now=app.now(), notes=notes),
+        destination=args.destination,
     )
 
 
@@ -162,9 +168,14 @@ async def venice_create_api_key(
     """Create a Venice API key after a person approved it. Prefer INFERENCE, a cap, an expiry and deliver_to; ADMIN
     only for managing keys. The secret is shown once or saved to a file. Never pass or repeat a secret."""
     app = app_of(ctx)
-    made = await app.maker.create(verdict, args.deliver_to.path if args.deliver_to else None)
+    made = await app.maker.create(verdict)
     settings = NewKeySettings.model_validate(verdict.case.proposal.intent)
     return made_answer(made, settings, app.now())
+
+
+def _place(destination: Destination) -> str:
+    """A path where there is one, which a program can open; words for the rest."""
+    return destination.path or "" if destination.kind == "file" else described(destination)
 
 
 def made_answer(made: Made, settings: NewKeySettings, now: datetime, address: str | None = None) -> CallToolResult:
@@ -183,7 +194,7 @@ def made_answer(made: Made, settings: NewKeySettings, now: datetime, address: st
         expires_at=settings.expires_at,
         address=address,
         api_key=secret,
-        delivered_to=made.delivered_to,
+        delivered_to=_place(made.destination) if secret is None else None,
         notes=notes,
     )
     lines = [
@@ -191,9 +202,7 @@ def made_answer(made: Made, settings: NewKeySettings, now: datetime, address: st
         f" {quoted(settings.description)} ...{made.last6}, id {result.id}.",
         f"Cap: {caps(settings.usd_cap, settings.diem_cap, settings.limit_period)}."
         f" Expires: {when(settings.expires_at, now)}.",
-        f"Secret: {secret}"
-        if secret
-        else f"Its secret is in {quoted(made.delivered_to or '', 300)}, readable by its owner only.",
+        f"Secret: {secret}" if secret else f"Its secret is in {described(made.destination)}.",
         *notes,
     ]
     return answer("\n".join(lines), result)
@@ -245,14 +254,16 @@ async def propose_update(args: UpdateApiKey, ctx: Ctx) -> Proposal:
     expiry(args, app.now())  # refused before anything is read
     key = await find_key(app, args)
     change = change_of(key, args, app.now())
+    own = await runs_on(app, key)
     return Proposal(
         tool=venice_update_api_key.__name__,
         fingerprint=fingerprint(venice_update_api_key.__name__, args, key.id),
         operation="updateApiKey",
         intent=change.intent(),
-        question=about_update(key, change, app.now(), in_use=await runs_on(app, key)),
+        question=about_update(key, change, app.now(), in_use=own),
         target=key.settings(),
         reread=_reread(app, key.id),
+        own_key=own,
     )
 
 
@@ -280,16 +291,29 @@ async def venice_update_api_key(
 
 
 async def propose_revoke(args: OneKey, ctx: Ctx) -> Proposal:
-    app = app_of(ctx)
-    key = await find_key(app, args)
-    return Proposal(
+    return await revocation(
+        app_of(ctx),
+        args,
         tool=venice_revoke_api_key.__name__,
-        fingerprint=fingerprint(venice_revoke_api_key.__name__, args, key.id),
+        fingerprint=lambda key_id: fingerprint(venice_revoke_api_key.__name__, args, key_id),
+    )
+
+
+async def revocation(
+    app: App, args: OneKey, *, tool: str, fingerprint: Callable[[str], str], lost: bool = False
+) -> Proposal:
+    """The proposal to revoke one key. `lost` says that nobody has its secret."""
+    key = await find_key(app, args)
+    own = await runs_on(app, key)
+    return Proposal(
+        tool=tool,
+        fingerprint=fingerprint(key.id),
         operation="deleteApiKey",
         intent={"id": key.id},
-        question=about_revoke(key, app.now(), in_use=await runs_on(app, key)),
+        question=about_revoke(key, app.now(), in_use=own, lost=lost),
         target=key.settings(),
         reread=_reread(app, key.id),
+        own_key=own,
     )
 
 

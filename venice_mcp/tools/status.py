@@ -10,18 +10,21 @@ from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.asking import can_ask
 from venice_mcp.guard import approve_command
 from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
+from venice_mcp.policy.gate import summary
 from venice_mcp.settings import Credential
 from venice_mcp.store import Approval, StoreError
-from venice_mcp.text import cell, plain, table, to_wire
+from venice_mcp.text import cell, plain, plural, table, to_wire
 from venice_mcp.tools.arguments import NoArguments
 from venice_mcp.tools.build import answer
+from venice_mcp.workflows.recovering import told
 
 
 async def venice_status(args: NoArguments, ctx: Ctx) -> Annotated[CallToolResult, Status]:
     """Show which Venice keys this server holds (type, last six, origin), sandbox or live, what waits for approval, and
     what is missing with its fix. Call it first when anything about keys fails."""
     app = app_of(ctx)
-    result = await status_of(app, asking=can_ask(ctx), protocol_version=ctx.protocol_version)
+    asking = can_ask(ctx) and not app.guard.on_terminal_only
+    result = await status_of(app, asking=asking, protocol_version=ctx.protocol_version)
     return answer(_text(result, app), result)
 
 
@@ -30,10 +33,20 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
     problems = list(app.settings.problems)
     try:
         account = await app.client.keys.account()
-        waiting = await anyio.to_thread.run_sync(lambda: app.store.waiting(app.now(), account=account))
+        waiting = await anyio.to_thread.run_sync(lambda: app.store.approvals.waiting(app.now(), account=account))
+        matters = [told(item) for item in await app.recovery.open_matters()]
+        # A sandbox in this process ends with it, and what it left open with it.
+        elsewhere = await app.recovery.elsewhere() if app.settings.mode != "sandbox" else 0
     except StoreError as error:
-        waiting = []
+        waiting, matters, elsewhere = [], [], 0
         problems.append(f"{error.what} {error.next_step} Until then nothing can be created, changed or revoked.")
+    if elsewhere:
+        problems.append(
+            f"{plural(elsewhere, 'write')} made with another ADMIN key of this Venice not accounted for: configure that"
+            " key and call venice_recover, or look with `venice-mcp audit-log show`."
+        )
+    if app.settings.policy_problem:
+        problems.append(f"{app.settings.policy_problem} Until then nothing can be created, changed or revoked.")
     found = await app.client.keys.all()
     admin = await app.client.keys.get("ADMIN")
     if admin.secret is None and not admin.problem:
@@ -50,6 +63,8 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
         can_ask=asking,
         protocol_version=protocol_version,
         pending=[_pending(item, app) for item in waiting],
+        open_matters=matters,
+        policy=[*summary(app.settings.policy), *(f"from {path}" for path in app.settings.policy_sources)],
         problems=problems,
     )
 
@@ -85,7 +100,9 @@ def _text(status: Status, app: App) -> str:
         "live": "LIVE: api.venice.ai.",
     }[status.mode]
     asking = (
-        "This client can ask a person."
+        "Policy takes approvals from a terminal only (`venice-mcp approve`)."
+        if app.guard.on_terminal_only
+        else "This client can ask a person."
         if status.can_ask
         else "This client cannot ask a person: approvals go through `venice-mcp approve` in a terminal."
     )
@@ -100,6 +117,8 @@ def _text(status: Status, app: App) -> str:
     ]
     lines = [f"venice-mcp {status.version}. {where} {asking}", table(["key", "type", "last6", "from"], rows)]
     lines += [_waiting(item) for item in status.pending]
+    lines += [f"Not accounted for, settle with venice_recover: {item}." for item in status.open_matters]
+    lines += ["Policy: " + "; ".join(status.policy)] if status.policy else []
     lines += [f"Problem: {cell(problem, 400)}" for problem in status.problems]
     return "\n".join(lines)
 

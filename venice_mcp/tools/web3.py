@@ -10,9 +10,9 @@ from venice_mcp import wallet
 from venice_mcp.app import App, Ctx, app_of, show
 from venice_mcp.asking import asks_first, fingerprint
 from venice_mcp.errors import VeniceError
-from venice_mcp.guard import Proposal, Verdict
 from venice_mcp.models.requests import NewKeySettings
 from venice_mcp.models.results import NewKey, Web3Token
+from venice_mcp.proposals import Proposal, Verdict
 from venice_mcp.questions import about_mint
 from venice_mcp.secrets import Secret
 from venice_mcp.text import to_wire
@@ -27,7 +27,7 @@ async def venice_get_web3_token(args: NoArguments, ctx: Ctx) -> Annotated[CallTo
     app = app_of(ctx)
     token = await app.client.get_web3_token()
     end = wallet.check_token(token, app.now())
-    result = Web3Token(token=show(token), expires_at=to_wire(end) if end else None, address=await _own_address(app))
+    result = Web3Token(token=show(token), expires_at=to_wire(end), address=await _own_address(app))
     text = (
         f"Token to sign, good for 15 minutes: {result.token}\n"
         "Sign exactly this text with EIP-191 personal_sign, then call venice_create_web3_api_key with"
@@ -40,7 +40,7 @@ async def propose_mint(args: CreateWeb3ApiKey, ctx: Ctx) -> Proposal:
     app = app_of(ctx)
     address = await _address(app, args)
     settings = settings_of(args, args.description, app.now())
-    await check_destination(args, ctx)
+    notes = await check_destination(args, ctx)
     return Proposal(
         tool=venice_create_web3_api_key.__name__,
         fingerprint=fingerprint(venice_create_web3_api_key.__name__, args, address),
@@ -49,10 +49,12 @@ async def propose_mint(args: CreateWeb3ApiKey, ctx: Ctx) -> Proposal:
         question=about_mint(
             settings,
             address=address,
-            destination=args.deliver_to.path if args.deliver_to else None,
+            destination=args.destination,
             can_revoke=(await app.client.keys.get("ADMIN")).secret is not None,
             now=app.now(),
+            notes=notes,
         ),
+        destination=args.destination,
     )
 
 
@@ -65,9 +67,9 @@ async def venice_create_web3_api_key(
     signer = (
         SignedElsewhere(Secret(args.token), Secret(args.signature))
         if args.token is not None and args.signature is not None
-        else ConfiguredWallet(app)
+        else ConfiguredWallet(app, str(verdict.case.proposal.intent["address"]))
     )
-    made = await app.maker.mint(verdict, args.deliver_to.path if args.deliver_to else None, signer)
+    made = await app.maker.mint(verdict, signer)
     intent = dict(verdict.case.proposal.intent)
     address = str(intent.pop("address"))
     return made_answer(made, NewKeySettings.model_validate(intent), app.now(), address)
@@ -89,9 +91,10 @@ class SignedElsewhere:
 
 @dataclass(frozen=True)
 class ConfiguredWallet:
-    """The wallet this server holds; it signs only a token just fetched from Venice."""
+    """The wallet this server holds; it signs only a token just fetched from Venice, and only for this address."""
 
     app: App
+    address: str
 
     async def token(self) -> Secret:
         token = await self.app.client.get_web3_token()
@@ -100,7 +103,7 @@ class ConfiguredWallet:
 
     async def sign(self, token: Secret) -> Secret:
         key = await _wallet_key(self.app)
-        return await anyio.to_thread.run_sync(wallet.sign_token, key, token, self.app.now())
+        return await anyio.to_thread.run_sync(wallet.sign_token, key, token, self.app.now(), self.address)
 
 
 async def _address(app: App, args: CreateWeb3ApiKey) -> str:
@@ -131,7 +134,8 @@ async def _wallet_key(app: App) -> Secret:
         return found.secret
     raise VeniceError(
         f"{found.problem or 'VENICE_WALLET_KEY is not configured.'} Minting needs a wallet to sign with.",
-        next_step="Configure VENICE_WALLET_KEY and restart, or sign elsewhere: get a token with"
-        " venice_get_web3_token and pass address, signature and token. Never paste a private key into the chat.",
+        next_step="Configure VENICE_WALLET_KEY or VENICE_WALLET_KEYSTORE_FILE and restart, or sign elsewhere: get a"
+        " token with venice_get_web3_token and pass address, signature and token. Never paste a private key into the"
+        " chat.",
         code="key_missing",
     )

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from venice_mcp.client import VeniceClient
 from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
-from venice_mcp.guard import Guard, Verdict
+from venice_mcp.guard import Guard
 from venice_mcp.models.requests import KeyChange
 from venice_mcp.models.wire import Key
+from venice_mcp.proposals import Verdict
 from venice_mcp.questions import label
 from venice_mcp.workflows.critical import Critical
 
@@ -30,10 +31,13 @@ class Changer:
         """
         change = KeyChange.model_validate(verdict.case.proposal.intent)
         approved = await self.guard.judge(verdict)
+
+        async def patch(consent: Consent) -> Key:
+            return await self.client.update_api_key(change, consent)
+
         with self.critical.section(f"changing key {change.id}"):
-            consent = await self.guard.redeem(approved)
             try:
-                key = await self.client.update_api_key(change, consent)
+                key, _ = await self.guard.carry_out(approved, patch)
                 return key, _unexpected(change, key)
             except AnswerLost as lost:
                 return await self._find_out_update(lost, change)
@@ -46,8 +50,16 @@ class Changer:
         """
         key_id = str(verdict.case.proposal.intent["id"])
         approved = await self.guard.judge(verdict)
+
+        async def delete(consent: Consent) -> None:
+            await self.client.delete_api_key(key_id, consent)
+
         with self.critical.section(f"revoking key {key_id}"):
-            return await revoke(self.client, key_id, await self.guard.redeem(approved))
+            try:
+                await self.guard.carry_out(approved, delete)
+            except AnswerLost as lost:
+                return await find_out_revoked(self.client, self.guard, key_id, lost)
+            return ()
 
     async def _find_out_update(self, lost: AnswerLost, change: KeyChange) -> tuple[Key, tuple[str, ...]]:
         try:
@@ -56,6 +68,7 @@ class Changer:
             raise _unknown(lost, f"Read {change.id} with venice_get_api_key before trying again.") from None
         unexpected = _unexpected(change, key)
         if not unexpected:
+            await self.guard.note(lost.write, "settled", **{"as": "done", "how": "read again"})
             return key, (_CONFIRMED_BY_READING,)
         raise VeniceError(
             f"{lost.what} Reading the key again does not show all that was asked for.",
@@ -65,28 +78,25 @@ class Changer:
         )
 
 
-async def revoke(client: VeniceClient, key_id: str, consent: Consent) -> tuple[str, ...]:
-    """Revoke the key, and when the answer is lost find out whether it is gone; notes on how that is known.
+async def find_out_revoked(client: VeniceClient, guard: Guard, key_id: str, lost: AnswerLost) -> tuple[str, ...]:
+    """Whether a key is gone although the answer to its revocation was lost; notes on how that is known.
 
     Raises:
-        VeniceError: refused, still there, or not to be found out.
+        VeniceError: still there, or not to be found out.
     """
     try:
-        await client.delete_api_key(key_id, consent)
-    except AnswerLost as lost:
-        try:
-            keys = await client.list_api_keys()
-        except VeniceError:
-            raise _unknown(lost, f"Look for {key_id} with venice_list_api_keys before trying again.") from None
-        if key_id not in {key.id for key in keys}:
-            return ("Venice's answer was lost; the key is no longer in the list of active keys.",)
-        raise VeniceError(
-            f"{lost.what} The key is still in the list of active keys.",
-            next_step="Look again with venice_list_api_keys in a minute, then call again if it is still there.",
-            changed=Changed.UNKNOWN,
-            code="probably_not_done",
-        ) from None
-    return ()
+        keys = await client.list_api_keys()
+    except VeniceError:
+        raise _unknown(lost, f"Look for {key_id} with venice_list_api_keys before trying again.") from None
+    if key_id not in {key.id for key in keys}:
+        await guard.note(lost.write, "settled", **{"as": "done", "how": "no longer listed"})
+        return ("Venice's answer was lost; the key is no longer in the list of active keys.",)
+    raise VeniceError(
+        f"{lost.what} The key is still in the list of active keys.",
+        next_step="Look again with venice_list_api_keys in a minute, then call again if it is still there.",
+        changed=Changed.UNKNOWN,
+        code="probably_not_done",
+    ) from None
 
 
 def _unexpected(change: KeyChange, key: Key) -> tuple[str, ...]:

@@ -14,30 +14,34 @@ import anyio.to_thread
 from venice_mcp.client import VeniceClient
 from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, Changed, VeniceError
-from venice_mcp.guard import Guard, Verdict
+from venice_mcp.guard import Guard
 from venice_mcp.models.requests import NewKeySettings
 from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData, one_spelling_of_ranges
+from venice_mcp.proposals import Verdict
 from venice_mcp.questions import label, shown
-from venice_mcp.secrets import FileSink, PreparedFile, Secret, SinkError
+from venice_mcp.secrets import Destination, Prepared, Secret, SinkError, SinkLimits
+from venice_mcp.secrets.delivery import described, prepare
 from venice_mcp.store import MAKING_PACE, Store
-from venice_mcp.text import plain, plural, quoted
-from venice_mcp.workflows.changing import revoke
+from venice_mcp.text import plain, quoted
+from venice_mcp.workflows.changing import find_out_revoked
 from venice_mcp.workflows.critical import Critical
+from venice_mcp.workflows.finding_out import account_of_loss, appeared, as_asked, marks
 
 MAX_PACE_WAIT_S = 25.0
 READ_BACK_S = 8.0
 _NOT_READ_BACK = "The new key could not be read back; its settings are told as they were asked for."
+_NOT_PROVEN = "ATTENTION: Venice did not accept a read with the new key ({}); check it before relying on it."
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Made:
-    """A key that exists at Venice. `secret` is for display; None when it was delivered to `delivered_to`."""
+    """A key that exists at Venice. `secret` is for display; None when it was delivered to `destination`."""
 
     id: str
     last6: str
     secret: Secret | None
-    delivered_to: str | None
+    destination: Destination
     notes: tuple[str, ...] = field(default=())
 
 
@@ -55,16 +59,17 @@ class Signer(Protocol):
 
 @dataclass(frozen=True)
 class Maker:
-    """What making a key needs. `sleep` and `now` are injected."""
+    """What making a key needs. `sleep` and `now` are injected; `limits` says where secrets may go."""
 
     client: VeniceClient
     guard: Guard
     store: Store
     critical: Critical
+    limits: SinkLimits
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
 
-    async def create(self, verdict: Verdict, path: str | None) -> Made:
+    async def create(self, verdict: Verdict) -> Made:
         """Redeem the verdict and make the key it names.
 
         Raises:
@@ -75,9 +80,9 @@ class Maker:
         async def post(consent: Consent) -> NewKeyData:
             return await self.client.create_api_key(settings, consent)
 
-        return await self._make(verdict, settings, path, self.room_for_one_more, post, ours=True)
+        return await self._make(verdict, settings, self.room_for_one_more, post, ours=True)
 
-    async def mint(self, verdict: Verdict, path: str | None, signer: Signer) -> Made:
+    async def mint(self, verdict: Verdict, signer: Signer) -> Made:
         """Like `create`, for a wallet. The token is fetched before the approval is spent, and signed after."""
         intent = dict(verdict.case.proposal.intent)
         address = str(intent.pop("address"))
@@ -94,7 +99,7 @@ class Maker:
                 settings, address=address, token=tokens[0], signature=signature, consent=consent
             )
 
-        return await self._make(verdict, settings, path, look, post, ours=False)
+        return await self._make(verdict, settings, look, post, ours=False)
 
     async def _keys_if_readable(self) -> list[Key] | None:
         """What a mint can be compared with afterwards: it needs no ADMIN key, so it may not fail for want of one."""
@@ -123,7 +128,7 @@ class Maker:
         since = self.now() - MAKING_PACE.window
         account = await self.client.keys.account()
         spent = await anyio.to_thread.run_sync(
-            lambda: self.store.spent_since(account=account, tools=MAKING_PACE.tools, since=since)
+            lambda: self.store.approvals.spent_since(account=account, tools=MAKING_PACE.tools, since=since)
         )
         if len(spent) < MAKING_PACE.most:
             return
@@ -140,45 +145,62 @@ class Maker:
         self,
         verdict: Verdict,
         settings: NewKeySettings,
-        path: str | None,
         look: Callable[[], Awaitable[list[Key] | None]],
         post: Callable[[Consent], Awaitable[NewKeyData]],
         *,
         ours: bool,
     ) -> Made:
         approved = await self.guard.judge(verdict)
-        before = await look()
+        destination = verdict.case.proposal.destination or Destination()
+        before = marks(await look())
         await self.keep_pace()
-        prepared = await anyio.to_thread.run_sync(prepare, path) if path is not None else None
+        prepared = await self.prepare(destination) if destination.kind != "display" else None
         try:
             # From the moment the approval is spent nothing may interrupt: the key and its secret must be accounted for.
             with self.critical.section(f"making the key {quoted(settings.description)}") as section:
                 section.leftover = prepared.discard if prepared is not None else None
-                consent = await self.guard.redeem(approved)
+                asked_at = self.now()
                 try:
-                    new = await post(consent)
+                    new, consent = await self.guard.carry_out(approved, post, {"before": before})
                 except AnswerLost as lost:
-                    raise await self._account_for(lost, settings, before, ours=ours) from None
+                    raise await self._account_for(lost, settings, before, asked_at, ours=ours) from None
                 section.doing = f"making the key {_name(new)}"
-                made = await self._deliver(new, consent, prepared)
-                _log.info(
-                    "Made the key %s; its secret goes to %s", _name(new), "the chat" if path is None else "a file"
-                )
+                made = await self._deliver(new, consent, destination, prepared)
         finally:
             if prepared is not None:
                 prepared.discard()
-        return replace(made, notes=await self._last_look(made, new, settings, consent, ours=ours))
+        notes = await self._last_look(made, new, settings, consent, ours=ours)
+        return replace(made, notes=(*made.notes, *notes))
 
-    async def _deliver(self, new: NewKeyData, consent: Consent, prepared: PreparedFile | None) -> Made:
+    async def prepare(self, destination: Destination) -> Prepared:
+        """Make sure, before the key exists, that its secret can go where it shall go.
+
+        Raises:
+            VeniceError: it cannot.
+        """
+        try:
+            return await anyio.to_thread.run_sync(prepare, destination, self.limits)
+        except SinkError as error:
+            raise VeniceError(
+                f"deliver_to: {plain(str(error), 300)}.",
+                next_step="Name another destination, or mend this one.",
+                code="sink_unusable",
+            ) from None
+
+    async def _deliver(
+        self, new: NewKeyData, consent: Consent, destination: Destination, prepared: Prepared | None
+    ) -> Made:
         secret = new.api_key
         if prepared is None:
-            return Made(new.id, secret.last6, secret, None)
+            return Made(new.id, secret.last6, secret, destination)
         try:
             await anyio.to_thread.run_sync(prepared.write, secret)
         except OSError as error:
             reason = str(error) if isinstance(error, SinkError) else type(error).__name__
             raise await self._take_back(new, consent, reason) from None
-        return Made(new.id, secret.last6, None, prepared.path)
+        await self.guard.note(consent.write, "delivered", to=destination.as_data())
+        _log.info("Made the key %s; its secret is in %s", _name(new), described(destination))
+        return Made(new.id, secret.last6, None, destination, prepared.notes)
 
     async def _last_look(
         self, made: Made, new: NewKeyData, settings: NewKeySettings, consent: Consent, *, ours: bool
@@ -187,11 +209,15 @@ class Maker:
         with self.critical.section(f"handing over the key {_name(new)}", shield=False):
             try:
                 await anyio.lowlevel.checkpoint()
-                return await self._doubts(new, settings, ours=ours)
+                notes = await self._doubts(new, settings, ours=ours)
+                if made.secret is not None:
+                    await self.guard.note(consent.write, "displayed")
+                    _log.info("Made the key %s; its secret goes to the chat", _name(new))
             except anyio.get_cancelled_exc_class():
                 with self.critical.section(f"revoking the key {_name(new)} again"):
                     await self._nobody_waits(made, new, consent)
                 raise
+            return notes
 
     async def _doubts(self, new: NewKeyData, settings: NewKeySettings, *, ours: bool) -> tuple[str, ...]:
         """Notes on settings that are not as asked for; the answer to a create may echo them wrongly, so it is read."""
@@ -201,7 +227,18 @@ class Maker:
             key = await self.client.get_api_key(new.id) if ours else await self._listed(new.id)
             if key is not None:
                 notes = self._differences(settings, key.settings())
+            # A key for certain addresses may well not open anything from here.
+            if not ours and settings.ip_allowlist is None:
+                notes = (*notes, *await self._unproven(new))
         return notes
+
+    async def _unproven(self, new: NewKeyData) -> tuple[str, ...]:
+        """What a minted key's owner should know when it does not open anything: the answer alone proves nothing."""
+        try:
+            await self.client.get_rate_limits(new.api_key)
+        except VeniceError as error:
+            return (_NOT_PROVEN.format(plain(error.what, 120)),)
+        return ()
 
     async def _listed(self, key_id: str) -> Key | None:
         """The key if the ADMIN key's account lists it; a minted one may belong to another account."""
@@ -220,12 +257,22 @@ class Maker:
             if canonical(got[name]) != canonical(wanted[name])
         )
 
+    async def _revoke_again(self, new: NewKeyData, consent: Consent) -> None:
+        async def delete(undoing: Consent) -> None:
+            await self.client.delete_api_key(new.id, undoing)
+
+        try:
+            await self.guard.take_back(consent, delete)
+        except AnswerLost as lost:
+            await find_out_revoked(self.client, self.guard, new.id, lost)
+
     async def _take_back(self, new: NewKeyData, consent: Consent, why: str) -> VeniceError:
         """Revoke the key whose secret could not be saved; nobody holds it, so it must not live."""
         key_id = plain(new.id, 40)
         problem = f"The key {_name(new)} was made, but its secret could not be saved: {plain(why, 200)}."
+        await self.guard.note(consent.write, "lost", why=plain(why, 200))
         try:
-            await revoke(self.client, new.id, self.guard.undo(consent))
+            await self._revoke_again(new, consent)
         except VeniceError as error:
             return VeniceError(
                 f"{problem} Revoking it again failed too: {error.what}",
@@ -243,75 +290,28 @@ class Maker:
     async def _nobody_waits(self, made: Made, new: NewKeyData, consent: Consent) -> None:
         """The caller is gone. A key whose secret was to be displayed is revoked: it would be lost and alive."""
         name = _name(new)
-        if made.delivered_to is not None:
+        if made.secret is None:
             _log.warning("The call was cancelled after key %s was made; its secret was saved.", name)
             return
         try:
-            await revoke(self.client, new.id, self.guard.undo(consent))
+            await self._revoke_again(new, consent)
         except VeniceError as error:
             _log.warning("The call was cancelled after key %s was made; revoke it: %s", name, error.what)
         else:
             _log.warning("The call was cancelled after key %s was made; it was revoked again.", name)
 
     async def _account_for(
-        self, lost: AnswerLost, settings: NewKeySettings, before: list[Key] | None, *, ours: bool
+        self, lost: AnswerLost, settings: NewKeySettings, before: str | None, asked_at: datetime, *, ours: bool
     ) -> VeniceError:
-        """What became of a create whose answer was lost, found out by comparing the list before and after.
-
-        `ours` is False when the key may belong to another account, whose list this is not: absence then says nothing.
-        """
-        unknown = VeniceError(
-            f"{lost.what} Whether a key was made could not be found out.",
-            next_step=f"Look for a new key {quoted(settings.description)} with venice_list_api_keys before calling"
-            " again; if there is one, revoke it, because its secret is lost.",
-            changed=Changed.UNKNOWN,
-            code="outcome_unknown",
-        )
-        absent = VeniceError(
-            f"{lost.what} The list of keys shows no new one.",
-            next_step="Look again with venice_list_api_keys in a minute; call again if it is still not there.",
-            changed=Changed.UNKNOWN,
-            code="probably_not_made",
-        )
-        if before is None:
-            return unknown
-        try:
-            after = await self.client.list_api_keys()
-        except VeniceError:
-            return unknown
-        known = {key.id for key in before}
-        new = [key for key in after if key.id not in known]
-        # Venice may spell a description otherwise than it was sent, so others are named too, after the exact ones.
-        new.sort(key=lambda key: (key.description, key.api_key_type) != (settings.description, settings.api_key_type))
-        if not new:
-            return absent if ours else unknown
-        names = ", ".join(
-            f"{plain(key.id, 40)} (...{plain(key.last6_chars, 6)}) {quoted(key.description)}" for key in new[:5]
-        )
-        return VeniceError(
-            f"{lost.what} The list of keys shows {plural(len(new), 'new key')}: {names}."
-            " If it is the one asked for, its secret is lost.",
-            next_step="Revoke it with venice_revoke_api_key unless somebody else made it, then call again.",
-            changed=Changed.UNKNOWN if len(new) > 1 else Changed.SOMETHING,
-            code="secret_lost",
-        )
+        """What became of a create whose answer was lost; a key that can only be this one is recorded as made."""
+        description, kind = settings.description, settings.api_key_type
+        after = await self._keys_if_readable() if before is not None else None
+        new = appeared(after, before, asked_at, description, kind) if after is not None else None
+        if new is not None and len(new) == 1 and as_asked(new[0], description, kind):
+            await self.guard.note(lost.write, "made", id=plain(new[0].id, 40), last6=plain(new[0].last6_chars, 6))
+            await self.guard.note(lost.write, "lost", why="Venice's answer was lost")
+        return account_of_loss(lost, description, new, ours=ours)
 
 
 def _name(new: NewKeyData) -> str:
     return f"{plain(new.id, 40)} (...{new.api_key.last6})"
-
-
-def prepare(path: str) -> PreparedFile:
-    """Make the empty file that will hold the secret, before the key exists.
-
-    Raises:
-        VeniceError: the file cannot be made.
-    """
-    try:
-        return FileSink().prepare(path)
-    except SinkError as error:
-        raise VeniceError(
-            f"deliver_to: {plain(str(error), 300)}.",
-            next_step="Name a new file in an existing folder of yours.",
-            code="sink_unusable",
-        ) from None

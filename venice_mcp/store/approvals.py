@@ -1,0 +1,233 @@
+"""Approvals: what was asked, granted, denied and spent, as a view of the record."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from venice_mcp.store.record import Record, Transaction
+
+REFUSED_ON_TERMINAL = "refused on a terminal"
+APPROVAL_LIFETIME = timedelta(minutes=10)
+_CODE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # no letters or digits that look alike
+
+State = Literal["pending", "granted", "denied", "superseded", "spent", "expired"]
+Refusal = State | Literal["too_fast", "over_budget"]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """At most `most` spent approvals of these tools in any `window`, over all processes."""
+
+    tools: tuple[str, ...]
+    most: int
+    window: timedelta
+
+
+MAKING_PACE = Pace(("venice_create_api_key", "venice_create_web3_api_key"), 20, timedelta(seconds=60))
+"""Venice allows 20 creates a minute (createApiKey)."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most `most` approvals granted as `how` in any 24 hours, over all processes and keys of one Venice."""
+
+    how: str
+    most: int
+    window: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Denial:
+    """A question that a person said no to."""
+
+    at: datetime
+    same_call: bool
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One question and what became of it. `data` is what was frozen when it was asked."""
+
+    code: str
+    fingerprint: str
+    account: str
+    asked_at: datetime
+    state: State
+    how: str
+    data: dict[str, Any]
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.asked_at + APPROVAL_LIFETIME
+
+
+class Approvals:
+    """Questions and their fate. Each is asked, granted, denied, superseded and spent at most once."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def ask(self, *, account: str, fingerprint: str, data: dict[str, Any], now: datetime) -> Approval:
+        """Record a new question under a fresh code."""
+        code = "-".join("".join(secrets.choice(_CODE_ALPHABET) for _ in range(4)) for _ in range(2))
+        with self._record.transaction() as db:
+            db.append(code, "asked", account=account, fingerprint=fingerprint, data=data, now=now)
+        return Approval(code, fingerprint, account, now, "pending", "", data)
+
+    def open_for(self, *, account: str, fingerprint: str, now: datetime) -> Approval | None:
+        """The newest pending or granted approval of exactly this call, if there is one."""
+        with self._record.transaction() as db:
+            for code in self._asked(db, account, fingerprint, 20):
+                approval = self._read(db, code, now)
+                if approval is not None and approval.state in ("pending", "granted"):
+                    return approval
+        return None
+
+    def refusal_to_tell(self, *, account: str, fingerprint: str, now: datetime) -> bool:
+        """Whether the newest request of this call was refused on a terminal and nobody was told yet; tells it once."""
+        with self._record.transaction() as db:
+            for code in self._asked(db, account, fingerprint, 1):
+                events = {entry.kind: json.loads(entry.data) for entry in db.entries("subject = ?", (code,))}
+                approval = self._read(db, code, now)
+                refused = events.get("denied", {}).get("how") == REFUSED_ON_TERMINAL
+                if approval is None or not refused or "told" in events or now >= approval.expires_at:
+                    return False
+                db.append(code, "told", account=account, fingerprint=fingerprint, data={}, now=now)
+                return True
+        return False
+
+    def denials(self, *, account: str, fingerprint: str, tool: str, since: datetime) -> list[Denial]:
+        """What a person said no to since then for this tool, oldest first, whatever its arguments were."""
+        query = (
+            "SELECT d.at, d.fingerprint FROM events d JOIN events a ON a.subject = d.subject AND a.kind = 'asked'"
+            " WHERE d.kind = 'denied' AND d.at > ? AND d.account = ? AND json_extract(a.data, '$.tool') = ?"
+            " ORDER BY d.seq"
+        )
+        with self._record.transaction() as db:
+            rows = db.rows(query, (since.isoformat(), account, tool))
+        return [Denial(datetime.fromisoformat(at), found == fingerprint) for at, found in rows]
+
+    def get(self, code: str, now: datetime) -> Approval | None:
+        with self._record.transaction() as db:
+            return self._read(db, code, now)
+
+    def waiting(self, now: datetime, account: str | None = None) -> list[Approval]:
+        """Everything pending or granted, newest first."""
+        oldest = (now - APPROVAL_LIFETIME).isoformat()
+        query = "SELECT subject, account FROM events WHERE kind = 'asked' AND at > ? ORDER BY seq DESC LIMIT 200"
+        with self._record.transaction() as db:
+            found = [self._read(db, code, now) for code, tag in db.rows(query, (oldest,)) if account in (None, tag)]
+        return [item for item in found if item is not None and item.state in ("pending", "granted")]
+
+    def settle(self, code: str, kind: Literal["granted", "denied", "superseded"], how: str, now: datetime) -> State:
+        """Grant, deny or supersede a pending approval; says what state it is in afterwards."""
+        with self._record.transaction() as db:
+            approval = self._read(db, code, now)
+            if approval is None:
+                return "expired"
+            if approval.state == "pending" or (approval.state == "granted" and kind != "granted"):
+                self._note(db, approval, kind, {"how": how}, now)
+                return kind
+            return approval.state
+
+    def spend(
+        self,
+        code: str,
+        *,
+        how: str | None,
+        now: datetime,
+        pace: Pace | None = None,
+        budget: Budget | None = None,
+        intended: Mapping[str, Any] | None = None,
+    ) -> Refusal | None:
+        """Use an approval up, in one transaction: None for the one caller that did, else why it could not.
+
+        Args:
+            code: of the approval.
+            how: the answer that grants it now; None spends only what was granted before.
+            now: the time.
+            pace: no more than so many approvals of its tools are spent in its window.
+            budget: no more than so many are granted in its way.
+            intended: what will be written to Venice under it, recorded as the approval's first write.
+        """
+        with self._record.transaction() as db:
+            approval = self._read(db, code, now)
+            if approval is None:
+                return "expired"
+            if approval.state != "granted" and not (approval.state == "pending" and how is not None):
+                return approval.state
+            if pace is not None and len(self._spent(db, approval.account, pace.tools, now - pace.window)) >= pace.most:
+                return "too_fast"
+            if budget is not None and self._granted(db, approval.account, budget, now) >= budget.most:
+                return "over_budget"
+            if approval.state == "pending":
+                self._note(db, approval, "granted", {"how": how}, now)
+            self._note(db, approval, "spent", {}, now)
+            if intended is not None:
+                fingerprint, account = approval.fingerprint, approval.account
+                db.append(
+                    f"{code}/1", "intended", account=account, fingerprint=fingerprint, data=dict(intended), now=now
+                )
+            return None
+
+    def left(self, budget: Budget, *, account: str, now: datetime) -> int:
+        """How many more approvals may be granted in this way."""
+        with self._record.transaction() as db:
+            return budget.most - self._granted(db, account, budget, now)
+
+    def spent_since(self, *, account: str, tools: tuple[str, ...], since: datetime) -> list[datetime]:
+        """When approvals of these tools were spent, oldest first: the pace of creates over all processes."""
+        with self._record.transaction() as db:
+            return self._spent(db, account, tools, since)
+
+    @staticmethod
+    def _note(db: Transaction, approval: Approval, kind: str, data: dict[str, Any], now: datetime) -> None:
+        db.append(approval.code, kind, account=approval.account, fingerprint=approval.fingerprint, data=data, now=now)
+
+    @staticmethod
+    def _asked(db: Transaction, account: str, fingerprint: str, most: int) -> list[str]:
+        query = (
+            "SELECT subject FROM events WHERE fingerprint = ? AND account = ? AND kind = 'asked'"
+            " ORDER BY seq DESC LIMIT ?"
+        )
+        return [code for (code,) in db.rows(query, (fingerprint, account, most))]
+
+    @staticmethod
+    def _spent(db: Transaction, account: str, tools: tuple[str, ...], since: datetime) -> list[datetime]:
+        query = (
+            "SELECT s.at, json_extract(a.data, '$.tool') FROM events s"
+            " JOIN events a ON a.subject = s.subject AND a.kind = 'asked'"
+            " WHERE s.kind = 'spent' AND s.account = ? AND s.at > ? ORDER BY s.seq"
+        )
+        rows = db.rows(query, (account, since.isoformat()))
+        return [datetime.fromisoformat(at) for at, tool in rows if tool in tools]
+
+    @staticmethod
+    def _granted(db: Transaction, account: str, budget: Budget, now: datetime) -> int:
+        """How often this way was used. The account's last part names the key in use, and changing it is no reset."""
+        query = "SELECT account FROM events WHERE kind = 'granted' AND at > ? AND json_extract(data, '$.how') = ?"
+        rows = db.rows(query, ((now - budget.window).isoformat(), budget.how))
+        return sum(tag.rpartition(":")[0] == account.rpartition(":")[0] for (tag,) in rows)
+
+    @staticmethod
+    def _read(db: Transaction, code: str, now: datetime) -> Approval | None:
+        entries = {entry.kind: entry for entry in db.entries("subject = ?", (code,))}
+        first = entries.get("asked")
+        if first is None:
+            return None
+        asked_at = datetime.fromisoformat(first.at)
+        state: State = "pending"
+        for kind in ("spent", "denied", "superseded", "granted"):
+            if kind in entries:
+                state = kind
+                break
+        # A clock set back must not revive an approval any more than one set forward may stretch it.
+        if state in ("pending", "granted") and not (
+            asked_at - timedelta(minutes=1) <= now < asked_at + APPROVAL_LIFETIME
+        ):
+            state = "expired"
+        how = str(json.loads(entries["granted"].data).get("how", "")) if "granted" in entries else ""
+        return Approval(code, first.fingerprint, first.account, asked_at, state, how, json.loads(first.data))

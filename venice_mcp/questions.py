@@ -253,6 +253,11 @@ def _size(item: str) -> int:
         return 1 << 128
 
 
+def attention(notes: Sequence[str]) -> str:
+    """What to know about a destination, as one sentence; empty when there is nothing."""
+    return f"ATTENTION: {'; '.join(notes)}." if notes else ""
+
+
 def _named(key: Key) -> str:
     return f"{plain(key.api_key_type, 20)} key {quoted(key.description)} ...{plain(key.last6_chars, 6)}"
 
@@ -282,6 +287,6 @@ def _creation_facts(
         more.append(f"Addresses: {shown('ip_allowlist', list(settings.ip_allowlist), now)}")
     return (
         f"Cap: {spend}. Expires: {when(settings.expires_at, now)}.",
-        " ".join([place, *notes]),
+        f"{place} {attention(notes)}".rstrip(),
         *(f"{item}." for item in more),
     )

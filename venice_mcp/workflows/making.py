@@ -18,7 +18,7 @@ from venice_mcp.guard import Guard
 from venice_mcp.models.requests import NewKeySettings
 from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData, one_spelling_of_ranges
 from venice_mcp.proposals import Verdict
-from venice_mcp.questions import label, shown
+from venice_mcp.questions import attention, label, shown
 from venice_mcp.secrets import Destination, Prepared, Secret, SinkError, SinkLimits
 from venice_mcp.secrets.delivery import described, prepare
 from venice_mcp.store import MAKING_PACE, Store
@@ -200,7 +200,8 @@ class Maker:
             raise await self._take_back(new, consent, reason) from None
         await self.guard.note(consent.write, "delivered", to=destination.as_data())
         _log.info("Made the key %s; its secret is in %s", _name(new), described(destination))
-        return Made(new.id, secret.last6, None, destination, prepared.notes)
+        notes = (attention(prepared.notes),) if prepared.notes else ()
+        return Made(new.id, secret.last6, None, destination, notes)
 
     async def _last_look(
         self, made: Made, new: NewKeyData, settings: NewKeySettings, consent: Consent, *, ours: bool

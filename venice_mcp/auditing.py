@@ -5,16 +5,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from venice_mcp.errors import VeniceError
 from venice_mcp.secrets import Redactor
-from venice_mcp.store import Checkpoint, Entry, Store, as_json
+from venice_mcp.store import Checkpoint, Entry, Store, as_json, unpacked
 from venice_mcp.text import plain
 
 _PROBLEM, _USER_ERROR = 1, 2
 _SHOWN = 200
 _MAX_CHECKPOINT_LINE = 100_000
+_REDACTOR = Redactor()
 
 
 def told(act: Callable[[], int]) -> int:
@@ -107,16 +108,17 @@ def _existing(state_dir: Path) -> Store | None:
 
 
 def _line(entry: Entry) -> str:
-    data = json.loads(entry.data)
-    return plain(
-        f"{entry.seq:6} {entry.at[:19]} {entry.kind:12} {entry.subject:12} {entry.actor}  {_gist(data)}", _SHOWN
-    )
+    at, kind, subject = (str(value) for value in (entry.at, entry.kind, entry.subject))
+    return plain(f"{entry.seq:6} {at[:19]} {kind:12} {subject:12} {entry.actor}  {_gist(unpacked(entry))}", _SHOWN)
 
 
-def _gist(data: dict[str, Any]) -> str:
+def _gist(data: Any) -> str:
+    if not isinstance(data, dict):
+        return f"damaged: {plain(str(data), 80)}"
     for name in ("headline", "how", "as", "id", "what", "operation", "why"):
-        if data.get(name):
-            return plain(str(data[name]), 120)
+        value = cast("dict[str, Any]", data).get(name)
+        if value:
+            return plain(str(value), 120)
     return ""
 
 
@@ -126,7 +128,7 @@ def _kept(path: Path) -> Checkpoint | None:
         lines = path.read_text(encoding="utf-8").splitlines()
         found: Any = json.loads(lines[-1][:_MAX_CHECKPOINT_LINE])["checkpoint"]
         seq, link = found["seq"], found["hash"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     if not isinstance(seq, int) or isinstance(seq, bool) or not isinstance(link, str):
         return None
@@ -139,7 +141,7 @@ def _entries(count: int) -> str:
 
 def _say(text: str) -> None:
     # The record holds no secret; should one have slipped in, it does not get further.
-    sys.stdout.write(Redactor().redact(text) + "\n")
+    sys.stdout.write(_REDACTOR.redact(text) + "\n")
 
 
 def _nothing(state_dir: Path) -> int:

@@ -35,11 +35,11 @@ from venice_mcp.secrets import Redactor
 from venice_mcp.settings import Settings
 from venice_mcp.store import MAKING_PACE, Approval, Budget, Denial, Outcome, Refusal, Store, StoreError, this_process
 
-DENIALS_COUNT_FOR = timedelta(minutes=10)
+DENIALS_COUNT_FOR = timedelta(hours=1)
 _AGAIN_AFTER = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 """How long the same call is not asked again after its first, second and third denial."""
-_TOOL_DENIALS = 3
-"""So many denials of a tool, whatever the arguments, and every call of it waits."""
+_TOOL_DENIALS, _ALL_DENIALS = 3, 6
+"""So many denials of a tool, whatever the arguments, and every call of it waits; so many of anything, and all do."""
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -91,10 +91,12 @@ class Guard:
         approvals = self.store.approvals
         found = approvals.open_for(account=account, fingerprint=proposal.fingerprint, now=now)
         if found is not None:
-            if found.data["target"] == digest(proposal.target):
+            # What one server runs on another may not; the word that locks it out must be asked for by its own question.
+            asked_alike = bool(found.data.get("own_key")) or not proposal.own_key
+            if found.data["target"] == digest(proposal.target) and asked_alike:
                 recorded = proposal.as_recorded(found.data)
                 return Case(found, recorded, self._unasked(recorded, account) if found.state == "pending" else None)
-            approvals.settle(found.code, "superseded", "target changed", now)
+            approvals.settle(found.code, "superseded", "target changed" if asked_alike else "own key", now)
         if approvals.refusal_to_tell(account=account, fingerprint=proposal.fingerprint, now=now):
             raise VeniceError(
                 "The person refused this request on their terminal, so it was not done.",
@@ -110,7 +112,7 @@ class Guard:
         unasked = self._unasked(proposal, account)
         if unasked is None:
             self._check_patience(proposal, account, now)
-        approval = approvals.ask(account=account, fingerprint=proposal.fingerprint, data=data, now=now)
+        approval = approvals.find_or_ask(account=account, fingerprint=proposal.fingerprint, data=data, now=now)
         return Case(approval, proposal.as_recorded(data), unasked)
 
     def question(self, case: Case) -> str:
@@ -119,10 +121,10 @@ class Guard:
 
     def _check_patience(self, proposal: Proposal, account: str, now: datetime) -> None:
         """Whoever said no is not asked again at once, and less and less soon."""
-        denials = self.store.approvals.denials(
-            account=account, fingerprint=proposal.fingerprint, tool=proposal.tool, since=now - DENIALS_COUNT_FOR
-        )
-        end = asking_again(denials)
+        # One from a clock that was ahead says nothing about when it was.
+        until = now + timedelta(minutes=1)
+        denials = self.store.approvals.denials(account=account, since=now - DENIALS_COUNT_FOR, until=until)
+        end = asking_again(denials, proposal)
         if end is not None and end > now:
             raise VeniceError(
                 f"The person declined this a moment ago, so they are not asked again before {end:%H:%M:%S} UTC.",
@@ -330,15 +332,29 @@ class Guard:
         await anyio.to_thread.run_sync(lambda: self.store.approvals.settle(case.code, kind, how, self._now()))
 
 
-def asking_again(denials: list[Denial]) -> datetime | None:
-    """When this call may be asked again, given what was denied of late; None for at once."""
+def asking_again(denials: list[Denial], proposal: Proposal) -> datetime | None:
+    """When this may be asked again, given what was denied of late; None for at once."""
+    deed = _deed(proposal.operation, proposal.intent)
+    same = [
+        item
+        for item in denials
+        if item.fingerprint == proposal.fingerprint or (deed and _deed(item.operation, item.intent) == deed)
+    ]
+    of_the_tool = [item for item in denials if item.tool == proposal.tool]
     ends: list[datetime] = []
-    same = [denial.at for denial in denials if denial.same_call]
-    if same:
-        ends.append(same[-1] + _AGAIN_AFTER[min(len(same), len(_AGAIN_AFTER)) - 1])
-    if len(denials) >= _TOOL_DENIALS:
-        ends.append(denials[-1].at + _AGAIN_AFTER[min(len(denials) - _TOOL_DENIALS + 1, len(_AGAIN_AFTER) - 1)])
+    for found, least in ((same, 1), (of_the_tool, _TOOL_DENIALS), (denials, _ALL_DENIALS)):
+        if len(found) >= least:
+            ends.append(found[-1].at + _AGAIN_AFTER[min(len(found) - least, len(_AGAIN_AFTER) - 1)])
     return max(ends, default=None)
+
+
+def _deed(operation: str, intent: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What would be done to which key, however it is called: ending a key by its cap or expiry is ending it."""
+    key_id = intent.get("id")
+    if key_id is None:
+        return None
+    stops = 0 in (intent.get("usd_cap"), intent.get("diem_cap")) or bool({"expires_at", "ip_allowlist"} & intent.keys())
+    return ("stop" if operation == "deleteApiKey" or stops else operation, str(key_id))
 
 
 def approve_command(code: str, store: Store) -> str:

@@ -51,6 +51,7 @@ class Proposal:
             "intent": dict(self.intent),
             "target": digest(self.target),
             "deliver_to": self.destination.as_data() if self.destination else None,
+            "own_key": self.own_key,
             "headline": self.question.headline,
             "facts": list(self.question.facts),
             "risks": list(self.question.risks),

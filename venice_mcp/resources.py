@@ -4,9 +4,10 @@ import json
 
 import anyio.to_thread
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ResourceError
 
 from venice_mcp.app import App
-from venice_mcp.store import as_json
+from venice_mcp.store import StoreError, as_json
 
 AUDIT_LOG = "venice://audit-log"
 _ENTRIES = 20
@@ -24,5 +25,8 @@ def add_audit_log(server: MCPServer[App], app: App) -> None:
     )
     async def audit_log() -> str:  # pyright: ignore[reportUnusedFunction] - the decorator registers it
         account = await app.client.keys.account()
-        entries = await anyio.to_thread.run_sync(lambda: app.store.trail.latest(_ENTRIES, account))
+        try:
+            entries = await anyio.to_thread.run_sync(lambda: app.store.trail.latest(_ENTRIES, account))
+        except StoreError as error:
+            raise ResourceError(str(error)) from None
         return "".join(json.dumps(as_json(entry)) + "\n" for entry in entries)

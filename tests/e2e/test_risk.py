@@ -72,7 +72,7 @@ def venice(tmp_path_factory: pytest.TempPathFactory) -> World:
 async def asked(venice: World, tool: str, arguments: Json) -> tuple[str, set[str]]:
     """The question and the fields of its form; the person says no."""
     person = Person("decline")
-    venice.clock.advance(minutes=11)  # whoever said no is left alone for a while
+    venice.clock.advance(minutes=61)  # whoever said no is left alone for a while
     failed(await venice.call(tool, arguments, person=person))
     assert len(person.questions) == 1
     return person.questions[0], person.forms[0]
@@ -148,7 +148,7 @@ async def test_a_word_in_any_case_counts_and_a_longer_text_does_not(tmp_path: Pa
     venice = world(tmp_path, scenario="empty")
     for typed, yes in (("yes, CREATE", False), ("", False), ("CREATED", False), (" create ", True)):
         person = _Typing(typed)
-        venice.clock.advance(minutes=11)
+        venice.clock.advance(minutes=61)
         result = await venice.call("venice_create_api_key", {"description": "new"}, person=person)
         assert (typed, not result.is_error) == (typed, yes)
     assert venice.written == {"createApiKey": 1}

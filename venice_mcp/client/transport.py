@@ -2,12 +2,13 @@
 
 import json
 import re
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import anyio
@@ -87,7 +88,7 @@ class Transport:
         self._handler = handler
         self.now = now
         self._sleep = sleep
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._client: httpx.AsyncClient | None = None
         self._failures = FailureBudget()
         # Apart, so that a write, which was compared and approved a moment ago, never queues behind slow reads.
         self._reading = anyio.Semaphore(MAX_UNDER_WAY)
@@ -95,8 +96,9 @@ class Transport:
         self.skew_s: float | None = None
 
     async def close(self) -> None:
-        while self._clients:
-            await self._clients.popitem()[1].aclose()
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
 
     async def read(self, path: str, *, query: Mapping[str, str] | None = None, key: Secret | None = None) -> Answer:
         """GET, tried again on 429, 5xx and broken connections, within a bound.
@@ -200,7 +202,7 @@ class Transport:
     ) -> Answer:
         import httpx  # 0.1 to 0.2 s that a start-up without requests does not pay
 
-        client = self._opened(writing=method != "GET")
+        client = self._opened()
         begun = Begun()
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         if content is not None:
@@ -216,8 +218,7 @@ class Transport:
                     extensions={"trace": begun},
                 ) as response:
                     raw = await _bounded(response)
-        # A ProxyError is a refusal to connect to Venice at all.
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unreachable(type(error).__name__, sent=False) from None
         except TimeoutError:
             raise Unreachable(f"no complete answer within {deadline_s:g} s", sent=self._sent(begun)) from None
@@ -264,26 +265,28 @@ class Transport:
         except (ValueError, TypeError):
             self.skew_s = None
 
-    def _opened(self, *, writing: bool) -> "httpx.AsyncClient":
-        if writing not in self._clients:
+    def _opened(self) -> "httpx.AsyncClient":
+        if self._client is None:
             import httpx  # see _exchange
 
             if self._handler is None and self._settings.mode == "sandbox":
                 self._handler = _in_process_sandbox(self._settings)
             live = self._handler is None and self._settings.mode == "live"
             ca_file = self._settings.ca_file if live else None
-            self._clients[writing] = httpx.AsyncClient(
+            self._client = httpx.AsyncClient(
                 transport=self._handler,
                 verify=tls_context(ca_file) if self._handler is None else True,
                 proxy=proxy_at(self._settings.proxy, ca_file) if live and self._settings.proxy else None,
                 timeout=httpx.Timeout(30.0, connect=10.0),
                 follow_redirects=False,
                 trust_env=False,
-                # A write gets a new connection: one that was kept may be closing, and then nobody knows what arrived.
-                limits=httpx.Limits(max_connections=8, max_keepalive_connections=0 if writing else 4),
-                headers={"User-Agent": "venice-mcp"},
+                # Each request gets a new connection. One that was kept may be closing, and then nobody knows whether a
+                # write arrived; and what came on it after one answer would be taken for the next one.
+                limits=httpx.Limits(max_connections=8, max_keepalive_connections=0),
+                # Only what `_bounded` can unpack.
+                headers={"User-Agent": "venice-mcp", "Accept-Encoding": "gzip"},
             )
-        return self._clients[writing]
+        return self._client
 
 
 def _in_process_sandbox(settings: Settings) -> "httpx.AsyncBaseTransport":
@@ -302,12 +305,29 @@ def _in_process_sandbox(settings: Settings) -> "httpx.AsyncBaseTransport":
 
 
 async def _bounded(response: "httpx.Response") -> bytes | None:
-    """The decoded body, or None as soon as it grows past the bound (also when it was compressed)."""
+    """The body, unpacked; None as soon as it grows past the bound.
+
+    Not by httpx, which unpacks all that arrived before anyone can see how much it becomes, and does so as often as
+    the answer says: 2 kB that were packed twice took 2 GB of memory (httpx 0.28.1).
+
+    Raises:
+        httpx.DecodingError: it is packed in another way than it says, or than was asked for.
+    """
+    import httpx  # see _exchange
+
+    packing = response.headers.get("content-encoding", "").strip().lower()
+    if packing not in ("", "identity", "gzip", "x-gzip"):
+        raise httpx.DecodingError("an encoding that was not asked for")
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16) if "gzip" in packing else None
     parts: list[bytes] = []
-    size = 0
-    async for part in response.aiter_bytes(65536):
-        size += len(part)
-        if size > MAX_BODY_BYTES:
+    left = MAX_BODY_BYTES
+    async for raw in cast("httpx.AsyncByteStream", response.stream):
+        try:
+            part = raw if unpacking is None else unpacking.decompress(raw, left + 1)
+        except zlib.error:
+            raise httpx.DecodingError("not packed as it says") from None
+        left -= len(part)
+        if left < 0:
             return None
         parts.append(part)
     return b"".join(parts)

@@ -16,7 +16,7 @@ from venice_mcp.store.approvals import (
 )
 from venice_mcp.store.journal import MAKING, Journal, Matter, Outcome, this_process
 from venice_mcp.store.record import Entry, Record, StoreError, actor
-from venice_mcp.store.trail import Checkpoint, Trail, as_json
+from venice_mcp.store.trail import Checkpoint, Trail, as_json, unpacked
 
 __all__ = [
     "APPROVAL_LIFETIME",
@@ -41,6 +41,7 @@ __all__ = [
     "actor",
     "as_json",
     "this_process",
+    "unpacked",
 ]
 
 

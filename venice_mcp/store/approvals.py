@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from venice_mcp.store.journal import place_of
 from venice_mcp.store.record import Record, Transaction
 
 REFUSED_ON_TERMINAL = "refused on a terminal"
@@ -41,10 +42,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Denial:
-    """A question that a person said no to."""
+    """A question that a person said no to: when, for which tool, and what would have been sent."""
 
     at: datetime
-    same_call: bool
+    fingerprint: str
+    tool: str
+    operation: str
+    intent: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,18 +76,33 @@ class Approvals:
 
     def ask(self, *, account: str, fingerprint: str, data: dict[str, Any], now: datetime) -> Approval:
         """Record a new question under a fresh code."""
-        code = "-".join("".join(secrets.choice(_CODE_ALPHABET) for _ in range(4)) for _ in range(2))
         with self._record.transaction() as db:
-            db.append(code, "asked", account=account, fingerprint=fingerprint, data=data, now=now)
+            return self._ask(db, account, fingerprint, data, now)
+
+    def find_or_ask(self, *, account: str, fingerprint: str, data: dict[str, Any], now: datetime) -> Approval:
+        """Like `ask`, but the question that another process asked meanwhile counts for both."""
+        with self._record.transaction() as db:
+            found = self._find_open(db, account, fingerprint, now)
+            if found is not None and found.data.get("target") == data.get("target"):
+                return found
+            return self._ask(db, account, fingerprint, data, now)
+
+    @staticmethod
+    def _ask(db: Transaction, account: str, fingerprint: str, data: dict[str, Any], now: datetime) -> Approval:
+        code = "-".join("".join(secrets.choice(_CODE_ALPHABET) for _ in range(4)) for _ in range(2))
+        db.append(code, "asked", account=account, fingerprint=fingerprint, data=data, now=now)
         return Approval(code, fingerprint, account, now, "pending", "", data)
 
     def open_for(self, *, account: str, fingerprint: str, now: datetime) -> Approval | None:
         """The newest pending or granted approval of exactly this call, if there is one."""
         with self._record.transaction() as db:
-            for code in self._asked(db, account, fingerprint, 20):
-                approval = self._read(db, code, now)
-                if approval is not None and approval.state in ("pending", "granted"):
-                    return approval
+            return self._find_open(db, account, fingerprint, now)
+
+    def _find_open(self, db: Transaction, account: str, fingerprint: str, now: datetime) -> Approval | None:
+        for code in self._asked(db, account, fingerprint, 20):
+            approval = self._read(db, code, now)
+            if approval is not None and approval.state in ("pending", "granted"):
+                return approval
         return None
 
     def refusal_to_tell(self, *, account: str, fingerprint: str, now: datetime) -> bool:
@@ -99,16 +118,23 @@ class Approvals:
                 return True
         return False
 
-    def denials(self, *, account: str, fingerprint: str, tool: str, since: datetime) -> list[Denial]:
-        """What a person said no to since then for this tool, oldest first, whatever its arguments were."""
+    def denials(self, *, account: str, since: datetime, until: datetime) -> list[Denial]:
+        """What a person said no to between these times, oldest first."""
         query = (
-            "SELECT d.at, d.fingerprint FROM events d JOIN events a ON a.subject = d.subject AND a.kind = 'asked'"
-            " WHERE d.kind = 'denied' AND d.at > ? AND d.account = ? AND json_extract(a.data, '$.tool') = ?"
-            " ORDER BY d.seq"
+            "SELECT d.at, d.fingerprint, a.data FROM events d"
+            " JOIN events a ON a.subject = d.subject AND a.kind = 'asked'"
+            " WHERE d.kind = 'denied' AND d.at > ? AND d.at <= ? AND d.account = ? ORDER BY d.seq"
         )
         with self._record.transaction() as db:
-            rows = db.rows(query, (since.isoformat(), account, tool))
-        return [Denial(datetime.fromisoformat(at), found == fingerprint) for at, found in rows]
+            rows = db.rows(query, (since.isoformat(), until.isoformat(), account))
+        return [
+            self._denial(datetime.fromisoformat(at), fingerprint, json.loads(data)) for at, fingerprint, data in rows
+        ]
+
+    @staticmethod
+    def _denial(at: datetime, fingerprint: str, asked: Mapping[str, Any]) -> Denial:
+        tool, operation = str(asked.get("tool", "")), str(asked.get("operation", ""))
+        return Denial(at, fingerprint, tool, operation, asked.get("intent") or {})
 
     def get(self, code: str, now: datetime) -> Approval | None:
         with self._record.transaction() as db:
@@ -159,8 +185,10 @@ class Approvals:
                 return "expired"
             if approval.state != "granted" and not (approval.state == "pending" and how is not None):
                 return approval.state
-            if pace is not None and len(self._spent(db, approval.account, pace.tools, now - pace.window)) >= pace.most:
-                return "too_fast"
+            if pace is not None:
+                spent = self._spent(db, approval.account, pace.tools, now - pace.window)
+                if sum(at <= now for at in spent) >= pace.most:
+                    return "too_fast"
             if budget is not None and self._granted(db, approval.account, budget, now) >= budget.most:
                 return "over_budget"
             if approval.state == "pending":
@@ -210,7 +238,7 @@ class Approvals:
         """How often this way was used. The account's last part names the key in use, and changing it is no reset."""
         query = "SELECT account FROM events WHERE kind = 'granted' AND at > ? AND json_extract(data, '$.how') = ?"
         rows = db.rows(query, ((now - budget.window).isoformat(), budget.how))
-        return sum(tag.rpartition(":")[0] == account.rpartition(":")[0] for (tag,) in rows)
+        return sum(place_of(tag) == place_of(account) for (tag,) in rows)
 
     @staticmethod
     def _read(db: Transaction, code: str, now: datetime) -> Approval | None:

@@ -12,20 +12,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from venice_mcp.store.record import Record, Transaction
+from venice_mcp.store.record import Entry, Record, Transaction
 
 Outcome = Literal["done", "made", "refused", "unknown", "delivered", "displayed", "lost", "acknowledged", "settled"]
 Standing = Literal["unknown", "undelivered", "displayed"]
-UNDER_WAY = timedelta(seconds=60)
-"""A write takes at most 45 s; one of a process that still runs is not looked into before."""
+UNDER_WAY = timedelta(minutes=15)
+"""Longer than a write may wait for its turn, be answered, and have its secret handed to a command."""
 
-_MADE_IDS = "SELECT json_extract(data, '$.id') FROM events WHERE kind = 'made'"
-_NOT_CLOSED = (
-    "SELECT subject FROM events i WHERE kind = 'intended' AND account = ? AND NOT EXISTS (SELECT 1 FROM events e"
-    " WHERE e.subject = i.subject AND e.kind IN ('done', 'refused', 'delivered', 'acknowledged', 'settled'))"
-    " ORDER BY seq"
-)
 MAKING = ("createApiKey", "postApiKeyGenerateWeb3Key")
+# News that comes after a matter was closed opens it again: it was closed on what was known then.
+_NOT_CLOSED = """
+SELECT i.subject FROM events i WHERE i.kind = 'intended' AND i.account {accounts} AND NOT EXISTS (
+    SELECT 1 FROM events c WHERE c.subject = i.subject
+    AND (c.kind IN ('done', 'refused', 'delivered') OR c.kind GLOB 'acknowledged*' OR c.kind GLOB 'settled*')
+    AND NOT EXISTS (SELECT 1 FROM events n WHERE n.subject = i.subject AND n.seq > c.seq
+                    AND n.kind IN ('made', 'unknown', 'displayed', 'lost')))
+ORDER BY i.seq
+"""
+_MADE_IDS = "SELECT json_extract(data, '$.id') FROM events WHERE kind = 'made'"
+_REPEATED = ("acknowledged", "settled")
+"""What may be recorded about a write more than once."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +40,25 @@ class Matter:
 
     Attributes:
         write: its name in the record.
+        account: under which it was recorded.
         standing: "unknown" (whether it was done), "undelivered" (a key was made, its secret reached nobody that the
             record knows of), "displayed" (the secret was shown, and nobody said that it was stored).
         intended: what was recorded before it was sent.
         at: when that was.
         key_id, last6: the key it made, if that is known.
-        under_way: it may still be going on in another process.
+        lost: it is certain that nobody has the secret.
+        under_way: the process that intended it still runs, and has not said what became of it.
+        made_at: when the key was made, or its secret displayed.
     """
 
     write: str
+    account: str
     standing: Standing
     intended: Mapping[str, Any]
     at: datetime
     key_id: str | None
     last6: str | None
+    lost: bool
     under_way: bool
     made_at: datetime | None
 
@@ -72,25 +83,16 @@ class Journal:
         with self._record.transaction() as db:
             entries = {entry.kind: entry for entry in db.entries("subject = ?", (write,))}
             first = entries.get("intended")
-            if first is None or outcome in entries:
+            if first is None or (outcome in entries and outcome not in _REPEATED):
                 return
-            db.append(write, outcome, account=first.account, fingerprint=first.fingerprint, data=dict(data), now=now)
+            self._append(db, first, entries, outcome, data, now)
             if outcome in ("done", "settled"):
                 self._close_revoked(db, json.loads(first.data), data, first.account, now)
 
     def open_matters(self, account: str, now: datetime) -> list[Matter]:
-        """What is not accounted for, oldest first."""
+        """What is not accounted for at this Venice, oldest first, whichever ADMIN key it was done with."""
         with self._record.transaction() as db:
             return self._open(db, account, now)
-
-    def elsewhere(self, account: str, now: datetime) -> int:
-        """How many matters are open for other keys of the same Venice: an ADMIN key that was replaced, for example."""
-        place = account.rpartition(":")[0]
-        with self._record.transaction() as db:
-            tags = [tag for (tag,) in db.rows("SELECT DISTINCT account FROM events WHERE kind = 'intended'")]
-            return sum(
-                len(self._open(db, tag, now)) for tag in tags if tag != account and tag.rpartition(":")[0] == place
-            )
 
     def made_under(self, key_id: str) -> str | None:
         """How the making of this key was approved, if it was made from here."""
@@ -107,12 +109,32 @@ class Journal:
         with self._record.transaction() as db:
             return {str(key_id) for (key_id,) in db.rows(_MADE_IDS)}
 
+    @staticmethod
+    def _append(
+        db: Transaction,
+        first: Entry,
+        entries: Mapping[str, Entry],
+        outcome: str,
+        data: Mapping[str, Any],
+        now: datetime,
+    ) -> None:
+        again = sum(kind.partition("-")[0] == outcome for kind in entries)
+        kind = outcome if again == 0 else f"{outcome}-{again + 1}"
+        db.append(first.subject, kind, account=first.account, fingerprint=first.fingerprint, data=dict(data), now=now)
+
     def _open(self, db: Transaction, account: str, now: datetime) -> list[Matter]:
-        return [self._matter(db, write, now) for (write,) in db.rows(_NOT_CLOSED, (account,))]
+        place = place_of(account)
+        tags = [tag for (tag,) in db.rows("SELECT DISTINCT account FROM events WHERE kind = 'intended'")]
+        same = tuple(tag for tag in tags if place_of(tag) == place)
+        if not same:
+            return []
+        accounts = f"IN ({', '.join('?' * len(same))})"
+        found = db.rows(_NOT_CLOSED.format(accounts=accounts), same)
+        return [self._matter(list(db.entries("subject = ?", (write,))), now) for (write,) in found]
 
     @staticmethod
-    def _matter(db: Transaction, write: str, now: datetime) -> Matter:
-        entries = {entry.kind: entry for entry in db.entries("subject = ?", (write,))}
+    def _matter(story: list[Entry], now: datetime) -> Matter:
+        entries = {entry.kind: entry for entry in story}
         first = entries["intended"]
         intended = json.loads(first.data)
         at = datetime.fromisoformat(first.at)
@@ -122,20 +144,17 @@ class Journal:
         if made is not None:
             standing = "displayed" if "displayed" in entries and "lost" not in entries else "undelivered"
         shown = entries.get("displayed") or made
+        silent = not entries.keys() & {"unknown", "lost", "displayed"}
         return Matter(
-            write=write,
+            write=first.subject,
+            account=first.account,
             standing=standing,
             intended=intended,
             at=at,
             key_id=known.get("id"),
             last6=known.get("last6"),
-            under_way=(
-                standing != "displayed"
-                and "unknown" not in entries
-                and "lost" not in entries
-                and timedelta() <= now - at < UNDER_WAY
-                and _runs(intended.get("process"))
-            ),
+            lost="lost" in entries,
+            under_way=silent and timedelta() <= now - at < UNDER_WAY and _runs(intended.get("process")),
             made_at=datetime.fromisoformat(shown.at) if shown else None,
         )
 
@@ -148,7 +167,16 @@ class Journal:
         gone = intended.get("intent", {}).get("id")
         for matter in self._open(db, account, now):
             if matter.key_id == gone and gone is not None:
-                db.append(matter.write, "settled", account=account, data={"as": "revoked"}, now=now)
+                story = {entry.kind: entry for entry in db.entries("subject = ?", (matter.write,))}
+                self._append(db, story["intended"], story, "settled", {"as": "revoked"}, now)
+
+
+def place_of(account: str) -> str:
+    """Which Venice an account tag is about, without the last six characters of the ADMIN key in use.
+
+    A sandbox in a process has no such part: it ends with its process, and is like no other one.
+    """
+    return account if account.startswith("sandbox:") else account.rpartition(":")[0]
 
 
 def this_process() -> int:

@@ -7,9 +7,11 @@ transaction opens its own connection, so threads and processes meet only in SQLi
 import hashlib
 import json
 import os
+import secrets
 import sqlite3
+import stat
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +26,7 @@ GENESIS = "0" * 64
 _FILE = "state.sqlite3"
 _BESIDE = ("", "-wal", "-shm", "-journal")
 # The last two do not exist on Windows.
-_PRIVATE_FILE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_PRIVATE_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 actor: ContextVar[str] = ContextVar("who acts", default="unknown")
 """Who does what is being recorded: a client's name, version and transport, or a person at a terminal."""
@@ -91,7 +93,17 @@ class Entry:
             self.data,
             previous,
         ]
-        return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+        text = json.dumps(parts, separators=(",", ":"), default=_foreign)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _as_text(raw: bytes) -> str:
+    return raw.decode(errors="surrogateescape")
+
+
+def _foreign(value: object) -> dict[str, str]:
+    """What only somebody else can have put into an entry, in a form that no text of ours has."""
+    return {"foreign": repr(value)}
 
 
 class Transaction:
@@ -223,12 +235,10 @@ class Record:
     def _connect(self) -> tuple[sqlite3.Connection, os.stat_result]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._refuse_shared(self.folder)
-        # SQLite gives its journal files the mode of the main file, so that one is made private first.
-        file = os.open(self.path, _PRIVATE_FILE, 0o600)
-        opened = os.fstat(file)
-        os.close(file)
-        self._keep_private(self.path)
+        opened = self._made_private()
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
+        # Text that somebody damaged must still be readable, or the entry could not be named; no two texts read alike.
+        db.text_factory = _as_text
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
@@ -251,13 +261,39 @@ class Record:
         if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
             raise PermissionError(f"others may write to {folder}")
 
-    @staticmethod
-    def _keep_private(path: Path) -> None:
-        status = path.stat()
+    def _made_private(self) -> os.stat_result:
+        """The file, private before SQLite opens it, which gives its journal files the same mode.
+
+        The file itself is never opened here: closing it again would drop the locks that SQLite holds on it for other
+        threads of this process (POSIX locks belong to a process), and what they commit could be lost.
+        """
+        try:
+            status = self.path.lstat()
+        except FileNotFoundError:
+            self._put_there()
+            status = self.path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise PermissionError(f"{self.path} is no plain file")
         if hasattr(os, "getuid") and status.st_uid != os.getuid():
-            raise PermissionError(f"{path} belongs to another user")
+            raise PermissionError(f"{self.path} belongs to another user")
         if status.st_mode & 0o077:
-            path.chmod(0o600)
+            self.path.chmod(0o600)
+        return status
+
+    def _put_there(self) -> None:
+        """An empty private file, under a name that nobody locks until it is closed."""
+        beside = self.path.with_name(f".{_FILE}.{secrets.token_hex(8)}")
+        os.close(os.open(beside, _PRIVATE_FILE, 0o600))
+        try:
+            os.link(beside, self.path)
+        except FileExistsError:
+            pass  # another process was faster
+        except OSError:
+            # No links on this file system. Only the very first use of the record is then without that care.
+            with suppress(FileExistsError):
+                os.close(os.open(self.path, _PRIVATE_FILE, 0o600))
+        finally:
+            beside.unlink()
 
     def _unusable(self, error: Exception) -> StoreError:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -52,7 +52,9 @@ class Trail:
         passed = kept is None or kept == Checkpoint(0, GENESIS)
         with self._record.transaction() as db:
             for count, entry in enumerate(db.entries(), 1):
-                if entry.seq != count:
+                if entry.seq < count:
+                    return Verdict(count - 1, entry.seq, f"entry {entry.seq} was put in before the first")
+                if entry.seq > count:
                     return Verdict(count - 1, count, f"entry {count} is missing")
                 if entry.hash != entry.chained(previous):
                     return Verdict(count - 1, entry.seq, f"entry {entry.seq} was altered, or one before it removed")
@@ -62,10 +64,23 @@ class Trail:
                     passed = True
                 previous = entry.hash
         if not passed and kept is not None:
+            if kept.seq <= count:
+                return Verdict(count, kept.seq, f"the checkpoint is at {kept.seq}, where no entry is like it")
             return Verdict(count, count + 1, f"the record ends at entry {count}, and the checkpoint is at {kept.seq}")
         return Verdict(count)
 
 
 def as_json(entry: Entry) -> dict[str, Any]:
-    """An entry for a reader: its data unpacked, nothing left out."""
-    return asdict(entry) | {"data": json.loads(entry.data)}
+    """An entry for a reader: its data unpacked, nothing left out; what somebody damaged is given as it stands."""
+    shown: dict[str, Any] = {
+        name: value if isinstance(value, str | int) else repr(value) for name, value in asdict(entry).items()
+    }
+    return shown | {"data": unpacked(entry)}
+
+
+def unpacked(entry: Entry) -> Any:
+    """The data of an entry; its text where somebody damaged it so that it cannot be unpacked."""
+    try:
+        return json.loads(entry.data)
+    except (ValueError, TypeError, RecursionError):
+        return str(entry.data)

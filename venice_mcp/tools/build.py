@@ -16,13 +16,13 @@ from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema, from_json
 
-from venice_mcp.app import app_of
+from venice_mcp.app import App, app_of
 from venice_mcp.asking import noting_questions
 from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.results import Result
 from venice_mcp.secrets import looks_like_secret
 from venice_mcp.store import actor
-from venice_mcp.text import plain
+from venice_mcp.text import plain, quoted
 from venice_mcp.tools.arguments import NOT_TEXT, Arguments
 from venice_mcp.tools.fields import PASTED
 
@@ -148,7 +148,7 @@ class VeniceTool(Tool):
             if name not in ("token", "signature") and app.redactor.redact_tree([name, value]) != [name, value]:
                 known = name in cast("type[Arguments]", self.fn_metadata.arg_model).model_fields
                 raise ToolError(f"{name if known else WITHHELD}: {PASTED}. {NOTHING_SENT} Leave it out.")
-        who = actor.set(_caller(context, app.transport))
+        who = actor.set(_caller(context, app))
         with noting_questions() as asked:
             try:
                 return await super().run(arguments, context, convert_result=convert_result)
@@ -181,12 +181,15 @@ class VeniceTool(Tool):
         )
 
 
-def _caller(context: Any, transport: str) -> str:
-    """Who calls, for the audit trail; a client says of itself whatever it likes."""
+def _caller(context: Any, app: App) -> str:
+    """Who calls, for the audit trail; a client says of itself whatever it likes, so its name stands in quotes."""
     params = context.session.client_params
     info = params.client_info if params is not None else None
-    name = f"{plain(info.name, 40)} {plain(info.version, 20)}" if info is not None else "an unnamed client"
-    return f"{name} over {transport}"
+    if info is None:
+        return f"a client without a name over {app.transport}"
+    # Redacted before it is cut: half a secret would not be recognised.
+    name, version = (app.redactor.redact(text) for text in (info.name, info.version))
+    return f"client {quoted(name, 40)} {plain(version, 20)} over {app.transport}"
 
 
 @cache

@@ -34,13 +34,13 @@ async def propose_revoking(args: Recover, ctx: Ctx) -> Proposal | None:
             next_step="Call venice_recover without arguments first; revoke other keys with venice_revoke_api_key.",
             code="bad_argument",
         )
-    undelivered = {item.key_id for item in matters if item.standing == "undelivered"}
+    lost = {item.key_id for item in matters if item.lost}
     return await revocation(
         app,
         OneKey(key_id=args.revoke),
         tool=venice_recover.__name__,
         fingerprint=lambda key_id: fingerprint(venice_recover.__name__, args, key_id),
-        lost=args.revoke in undelivered,
+        lost=args.revoke in lost,
     )
 
 
@@ -58,7 +58,14 @@ async def venice_recover(
     if verdict is not None and args.revoke is not None:
         notes = await app.changer.revoke(verdict)
         done += [f"Revoked {args.revoke}. It cannot be brought back.", *notes]
-    findings = await app.recovery.look()
+    try:
+        findings = await app.recovery.look()
+    except VeniceError as error:
+        if not done:
+            raise
+        # What was done must not be told as an error that says that nothing was.
+        findings = []
+        done.append(f"What else is open could not be looked into: {error.what}")
     result = Recovered(
         done=done,
         settled=[item.what for item in findings if item.remedy == "none"],

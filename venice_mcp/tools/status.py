@@ -13,7 +13,7 @@ from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
 from venice_mcp.policy.gate import summary
 from venice_mcp.settings import Credential
 from venice_mcp.store import Approval, StoreError
-from venice_mcp.text import cell, plain, plural, table, to_wire
+from venice_mcp.text import cell, plain, table, to_wire
 from venice_mcp.tools.arguments import NoArguments
 from venice_mcp.tools.build import answer
 from venice_mcp.workflows.recovering import told
@@ -35,16 +35,9 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
         account = await app.client.keys.account()
         waiting = await anyio.to_thread.run_sync(lambda: app.store.approvals.waiting(app.now(), account=account))
         matters = [told(item) for item in await app.recovery.open_matters()]
-        # A sandbox in this process ends with it, and what it left open with it.
-        elsewhere = await app.recovery.elsewhere() if app.settings.mode != "sandbox" else 0
     except StoreError as error:
-        waiting, matters, elsewhere = [], [], 0
+        waiting, matters = [], []
         problems.append(f"{error.what} {error.next_step} Until then nothing can be created, changed or revoked.")
-    if elsewhere:
-        problems.append(
-            f"{plural(elsewhere, 'write')} made with another ADMIN key of this Venice not accounted for: configure that"
-            " key and call venice_recover, or look with `venice-mcp audit-log show`."
-        )
     if app.settings.policy_problem:
         problems.append(f"{app.settings.policy_problem} Until then nothing can be created, changed or revoked.")
     found = await app.client.keys.all()

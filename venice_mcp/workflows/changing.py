@@ -67,6 +67,8 @@ class Changer:
         except VeniceError:
             raise _unknown(lost, f"Read {change.id} with venice_get_api_key before trying again.") from None
         unexpected = _unexpected(change, key)
+        if not unexpected and not_stated(change, key):
+            raise _unknown(lost, "Venice does not say for which addresses a key is; ask the person to look there.")
         if not unexpected:
             await self.guard.note(lost.write, "settled", **{"as": "done", "how": "read again"})
             return key, (_CONFIRMED_BY_READING,)
@@ -97,6 +99,11 @@ async def find_out_revoked(client: VeniceClient, guard: Guard, key_id: str, lost
         changed=Changed.UNKNOWN,
         code="probably_not_done",
     ) from None
+
+
+def not_stated(change: KeyChange, key: Key) -> bool:
+    """Whether reading the key cannot show if the change was made: Venice does not always state its addresses."""
+    return "ip_allowlist" in change.model_fields_set and key.settings()["ip_allowlist"] is None
 
 
 def _unexpected(change: KeyChange, key: Key) -> tuple[str, ...]:

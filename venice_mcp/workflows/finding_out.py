@@ -10,6 +10,7 @@ from venice_mcp.text import parse_time, plain, plural, quoted
 
 _MARK = 8
 _CLOCKS_APART = timedelta(minutes=10)
+_MOST_WAITED = timedelta(minutes=15)
 
 
 def marks(keys: Sequence[Key] | None) -> str | None:
@@ -22,12 +23,14 @@ def _mark(key_id: str) -> str:
 
 
 def appeared(keys: Sequence[Key], before: str | None, since: datetime, description: str, kind: str) -> list[Key]:
-    """The keys that may have been made since, the likeliest first: those with this very description and type.
+    """The keys that may have been made by a write of that time, the likeliest first: those with this very description
+    and type.
 
-    Without `before` (the list could not be read then), the time of making decides, with room for clocks that differ.
+    Both count: whether the key was there before (if the list could be read then), and when it was made, with room for
+    clocks that differ. A key of a day later is somebody else's, whatever it is called.
     """
-    known = {before[at : at + _MARK] for at in range(0, len(before), _MARK)} if before is not None else None
-    found = [key for key in keys if (_mark(key.id) not in known if known is not None else _since(key, since))]
+    known = {before[at : at + _MARK] for at in range(0, len(before or ""), _MARK)} if before else set[str]()
+    found = [key for key in keys if _mark(key.id) not in known and _about_then(key, since)]
     return sorted(found, key=lambda key: not as_asked(key, description, kind))
 
 
@@ -35,9 +38,9 @@ def as_asked(key: Key, description: str, kind: str) -> bool:
     return (key.description, key.api_key_type) == (description, kind)
 
 
-def _since(key: Key, since: datetime) -> bool:
+def _about_then(key: Key, since: datetime) -> bool:
     made = parse_time(key.created_at)
-    return made is None or made >= since - _CLOCKS_APART
+    return made is None or since - _CLOCKS_APART <= made <= since + _MOST_WAITED + _CLOCKS_APART
 
 
 def named(keys: Sequence[Key]) -> str:

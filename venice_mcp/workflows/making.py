@@ -130,6 +130,8 @@ class Maker:
         spent = await anyio.to_thread.run_sync(
             lambda: self.store.approvals.spent_since(account=account, tools=MAKING_PACE.tools, since=since)
         )
+        # Those of a clock that was ahead happened at another time than they say.
+        spent = [at for at in spent if at <= self.now()]
         if len(spent) < MAKING_PACE.most:
             return
         wait = (spent[-MAKING_PACE.most] + MAKING_PACE.window - self.now()).total_seconds()
@@ -307,7 +309,11 @@ class Maker:
         """What became of a create whose answer was lost; a key that can only be this one is recorded as made."""
         description, kind = settings.description, settings.api_key_type
         after = await self._keys_if_readable() if before is not None else None
-        new = appeared(after, before, asked_at, description, kind) if after is not None else None
+        new = None
+        if after is not None:
+            made_here = await anyio.to_thread.run_sync(self.store.journal.made_ids)
+            unclaimed = [key for key in after if key.id not in made_here]
+            new = appeared(unclaimed, before, asked_at, description, kind)
         if new is not None and len(new) == 1 and as_asked(new[0], description, kind):
             await self.guard.note(lost.write, "made", id=plain(new[0].id, 40), last6=plain(new[0].last6_chars, 6))
             await self.guard.note(lost.write, "lost", why="Venice's answer was lost")

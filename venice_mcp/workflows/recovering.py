@@ -1,7 +1,7 @@
 """Recovery: what the journal has open, settled as far as reading Venice and the destinations can settle it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -17,12 +17,18 @@ from venice_mcp.secrets import Destination, SinkLimits
 from venice_mcp.secrets.delivery import described, holds, leftover
 from venice_mcp.store import MAKING, Matter, Store
 from venice_mcp.text import parse_time, plain, quoted
+from venice_mcp.workflows.changing import not_stated
 from venice_mcp.workflows.finding_out import appeared, as_asked, named
 
 SETTLES_AFTER = timedelta(seconds=60)
 """A write that was sent may still take effect for so long; before, absence proves nothing."""
 
+_SURELY_LATER = timedelta(minutes=5)
+"""A use so long after the making is nobody's clock being off, nor our own read that proves a minted key."""
+_NOT_LISTED = "The key is not in this account's list: it is gone, or belongs to another account."
+
 Remedy = Literal["none", "wait", "revoke", "acknowledge or revoke", "look", "acknowledge"]
+_BY_WORD: tuple[Remedy, ...] = ("acknowledge", "acknowledge or revoke", "look")
 
 
 @dataclass(frozen=True)
@@ -55,14 +61,9 @@ class Recovery:
     now: Callable[[], datetime]
 
     async def open_matters(self) -> list[Matter]:
-        """What the record has open for the account in use, without asking Venice."""
+        """What the record has open at this Venice, without asking Venice."""
         account = await self.client.keys.account()
         return await anyio.to_thread.run_sync(lambda: self.store.journal.open_matters(account, self.now()))
-
-    async def elsewhere(self) -> int:
-        """How many matters stand under other keys of the same Venice."""
-        account = await self.client.keys.account()
-        return await anyio.to_thread.run_sync(lambda: self.store.journal.elsewhere(account, self.now()))
 
     async def look(self) -> list[Finding]:
         """Each open matter, settled if it can be."""
@@ -72,139 +73,157 @@ class Recovery:
         try:
             keys = await self.client.list_api_keys()
         except VeniceError as error:
-            why = f"The keys could not be read: {error.what}"
-            return [Finding(item.write, f"{self._told(item)} {why}", "wait", item.key_id) for item in matters]
-        return [await self._look_into(matter, keys) for matter in matters]
+            return [_unreadable(item, error) for item in matters]
+        return [await self._looked_into(matter, keys) for matter in matters]
 
     async def acknowledge(self, named_so: str) -> Matter:
-        """Take somebody's word that a displayed secret is stored, or that nothing is to be found out any more.
+        """Take somebody's word that a displayed secret is stored, or on what reading Venice cannot tell.
 
         Raises:
-            VeniceError: nothing is open under that key id or name.
+            VeniceError: nothing is open under that key id or name, or it is not a matter of anybody's word.
         """
         for matter in await self.open_matters():
-            if named_so in (matter.key_id, matter.write):
-                await self.guard.note(matter.write, "acknowledged")
-                return matter
+            if named_so not in (matter.key_id, matter.write):
+                continue
+            if matter.standing != "displayed":
+                # Whatever can be found out is found out, and a key whose secret is lost must not live on unlisted.
+                found = next((item for item in await self.look() if item.write == matter.write), None)
+                if found is None or found.remedy not in _BY_WORD:
+                    raise VeniceError(
+                        f"acknowledge: {found.what if found else 'it is settled now.'}",
+                        next_step="Call venice_recover without arguments and do what it names for this entry.",
+                        code="bad_argument",
+                    )
+            await self.guard.note(matter.write, "acknowledged")
+            return matter
         raise VeniceError(
             "acknowledge: nothing is open under that name.",
             next_step="Call venice_recover without arguments to see what is.",
             code="bad_argument",
         )
 
-    async def _look_into(self, matter: Matter, keys: list[Key]) -> Finding:
-        what = self._told(matter)
+    async def _looked_into(self, matter: Matter, keys: list[Key]) -> Finding:
+        what = f"{told(matter)}."
         if matter.under_way:
-            return Finding(matter.write, f"{what} It may still be under way.", "wait", matter.key_id)
-        if matter.operation in MAKING:
-            return await self._making(matter, keys, what)
-        if matter.operation == "deleteApiKey":
-            return await self._revoking(matter, keys, what)
-        return await self._changing(matter, keys, what)
+            return Finding(matter.write, f"{what} It is still under way.", "wait", matter.key_id)
+        account = await self.client.keys.account()
+        # The list is another account's, perhaps: what is not in it may be somewhere else.
+        ours = matter.operation != "postApiKeyGenerateWeb3Key" and matter.account == account
+        try:
+            if matter.operation in MAKING:
+                return await self._making(matter, keys, what, ours=ours)
+            if matter.operation == "deleteApiKey":
+                return await self._revoking(matter, keys, what, ours=ours)
+            return await self._changing(matter, keys, what, ours=ours)
+        except VeniceError as error:
+            return _unreadable(matter, error)
 
-    async def _making(self, matter: Matter, keys: list[Key], what: str) -> Finding:
+    async def _making(self, matter: Matter, keys: list[Key], what: str, *, ours: bool) -> Finding:
         if matter.key_id is None:
-            return await self._search(matter, keys, what)
+            return await self._search(matter, keys, what, ours=ours)
         key = next((item for item in keys if item.id == matter.key_id), None)
-        if key is None and matter.operation == "createApiKey":
+        if key is None and ours:
             await self._settle(matter, "gone")
             return Finding(matter.write, f"{what} The key is no longer there, so nothing is left to do.", "none")
         destination = _destination(matter)
-        if destination.kind != "display" and matter.last6 and await self._holds(destination, matter.last6):
+        there = await self._holds(destination, matter.last6)
+        if there:
             await self.guard.note(matter.write, "delivered", to=destination.as_data(), how="found there")
             return Finding(matter.write, f"{what} Its secret is in {described(destination)}.", "none", matter.key_id)
+        if key is None:
+            return Finding(matter.write, f"{what} {_NOT_LISTED}", "acknowledge", matter.key_id)
+        used = parse_time(key.last_used_at)
+        in_use = used is not None and matter.made_at is not None and used > matter.made_at + _SURELY_LATER
         if matter.standing == "displayed":
-            used = parse_time(key.last_used_at) if key is not None else None
-            if used is not None and matter.made_at is not None and used > matter.made_at:
+            if in_use:
                 await self._settle(matter, "in use")
                 return Finding(matter.write, f"{what} The key is in use, so somebody has it.", "none", matter.key_id)
-            return Finding(
-                matter.write,
-                f"{what} Its secret was displayed once; whether anybody stored it is not known.",
-                "acknowledge or revoke",
-                matter.key_id,
-            )
+            more = "Its secret was displayed once; whether anybody stored it is not known."
+            return Finding(matter.write, f"{what} {more}", "acknowledge or revoke", matter.key_id)
+        if not matter.lost and (there is None or in_use):
+            more = f"Whether its secret arrived ({described(destination)}) cannot be told."
+            return Finding(matter.write, f"{what} {more}", "acknowledge or revoke", matter.key_id)
         empty = destination.kind == "file" and await anyio.to_thread.run_sync(leftover, destination)
         more = f" An empty file is left at {quoted(destination.path or '', 200)}." if empty else ""
         return Finding(matter.write, f"{what} Its secret was not delivered and is lost.{more}", "revoke", matter.key_id)
 
-    async def _search(self, matter: Matter, keys: list[Key], what: str) -> Finding:
-        """A create that was sent, and no answer is on record."""
+    async def _search(self, matter: Matter, keys: list[Key], what: str, *, ours: bool) -> Finding:
+        """A create that was sent, perhaps, and no answer is on record."""
         intent = matter.intended["intent"]
         description, kind = str(intent["description"]), str(intent["api_key_type"])
         made_here = await anyio.to_thread.run_sync(self.store.journal.made_ids)
-        found = [
-            key
-            for key in appeared(keys, matter.intended.get("before"), matter.at, description, kind)
-            if key.id not in made_here
-        ]
+        unclaimed = [key for key in keys if key.id not in made_here]
+        found = appeared(unclaimed, matter.intended.get("before"), matter.at, description, kind)
         fitting = [key for key in found if as_asked(key, description, kind)]
         if len(fitting) == 1:
             key = fitting[0]
-            await self.guard.note(
-                matter.write, "made", id=plain(key.id, 40), last6=plain(key.last6_chars, 6), how="found in the list"
-            )
-            account = await self.client.keys.account()
-            again = await anyio.to_thread.run_sync(lambda: self.store.journal.open_matters(account, self.now()))
-            later = next((item for item in again if item.write == matter.write), matter)
-            return await self._making(later, keys, what) if later.key_id is not None else self._ask(matter, what, found)
+            names = {"id": plain(key.id, 40), "last6": plain(key.last6_chars, 6)}
+            await self.guard.note(matter.write, "made", **names, how="found in the list")
+            known = replace(matter, key_id=names["id"], last6=names["last6"], standing="undelivered", made_at=matter.at)
+            # What displays a secret must have had the answer; without it nobody can.
+            lost = replace(known, lost=_destination(matter).kind == "display")
+            return await self._making(lost, keys, what, ours=ours)
         if found:
-            return self._ask(matter, what, found)
-        if self.now() - matter.at < SETTLES_AFTER:
+            more = f"Several keys may be the one, or none of them: {named(found)}."
+            return Finding(matter.write, f"{what} {more}", "look", candidates=tuple(found[:5]))
+        if self._is_fresh(matter):
             return Finding(matter.write, f"{what} No such key is there yet.", "wait")
-        if matter.operation != "createApiKey":
-            return Finding(
-                matter.write,
-                f"{what} No such key is in this account, but a wallet's key may belong to another one.",
-                "acknowledge",
-            )
+        if not ours:
+            return Finding(matter.write, f"{what} {_NOT_LISTED}", "acknowledge")
         await self._settle(matter, "not done")
         return Finding(matter.write, f"{what} No such key was made.", "none")
 
-    @staticmethod
-    def _ask(matter: Matter, what: str, found: list[Key]) -> Finding:
-        return Finding(
-            matter.write,
-            f"{what} Several keys may be the one, or none of them: {named(found)}.",
-            "look",
-            candidates=tuple(found[:5]),
-        )
-
-    async def _revoking(self, matter: Matter, keys: list[Key], what: str) -> Finding:
+    async def _revoking(self, matter: Matter, keys: list[Key], what: str, *, ours: bool) -> Finding:
         key_id = str(matter.intended["intent"]["id"])
-        if key_id not in {key.id for key in keys}:
-            await self._settle(matter, "done")
-            return Finding(matter.write, f"{what} It was done: the key is no longer there.", "none")
-        if self.now() - matter.at < SETTLES_AFTER:
-            return Finding(matter.write, f"{what} The key is still there.", "wait", key_id)
-        await self._settle(matter, "not done")
-        return Finding(matter.write, f"{what} It was not done: the key is still there.", "none", key_id)
+        if key_id in {key.id for key in keys}:
+            if self._is_fresh(matter):
+                return Finding(matter.write, f"{what} The key is still there.", "wait", key_id)
+            await self._settle(matter, "not done")
+            return Finding(matter.write, f"{what} It was not done: the key is still there.", "none", key_id)
+        if not ours:
+            return Finding(matter.write, f"{what} {_NOT_LISTED}", "acknowledge", key_id)
+        await self._settle(matter, "done")
+        return Finding(matter.write, f"{what} It was done: the key is no longer there.", "none")
 
-    async def _changing(self, matter: Matter, keys: list[Key], what: str) -> Finding:
+    async def _changing(self, matter: Matter, keys: list[Key], what: str, *, ours: bool) -> Finding:
         change = KeyChange.model_validate(matter.intended["intent"])
         if change.id not in {key.id for key in keys}:
+            if not ours:
+                return Finding(matter.write, f"{what} {_NOT_LISTED}", "acknowledge", change.id)
             await self._settle(matter, "gone")
             return Finding(matter.write, f"{what} The key is no longer there.", "none")
         key = await self.client.get_api_key(change.id)
         wanted, got = change.applied_to(key), key.settings()
-        if all(canonical(wanted[name]) == canonical(got[name]) for name in wanted):
-            await self._settle(matter, "done")
-            return Finding(matter.write, f"{what} It was done.", "none", key.id)
-        if self.now() - matter.at < SETTLES_AFTER:
-            return Finding(matter.write, f"{what} Not all of it shows yet.", "wait", key.id)
-        await self._settle(matter, "not done")
-        return Finding(matter.write, f"{what} It was not done, or was changed again since.", "none", key.id)
+        unsaid = not_stated(change, key)
+        told_of = [name for name in wanted if not (unsaid and name == "ip_allowlist")]
+        if any(canonical(wanted[name]) != canonical(got[name]) for name in told_of):
+            if self._is_fresh(matter):
+                return Finding(matter.write, f"{what} Not all of it shows yet.", "wait", key.id)
+            await self._settle(matter, "not done")
+            return Finding(matter.write, f"{what} It was not done, or was changed again since.", "none", key.id)
+        if unsaid:
+            more = "Venice does not say for which addresses the key is, so this cannot be told here."
+            return Finding(matter.write, f"{what} {more}", "acknowledge", key.id)
+        await self._settle(matter, "done")
+        return Finding(matter.write, f"{what} It was done.", "none", key.id)
 
-    async def _holds(self, destination: Destination, last6: str) -> bool:
-        return await anyio.to_thread.run_sync(holds, destination, self.limits, last6) is True
+    def _is_fresh(self, matter: Matter) -> bool:
+        """Whether the write may still take effect; not if its time lies ahead, which is a clock that was wrong."""
+        return timedelta() <= self.now() - matter.at < SETTLES_AFTER
+
+    async def _holds(self, destination: Destination, last6: str | None) -> bool | None:
+        """Whether the secret is where it should be; None when that cannot be told."""
+        if destination.kind == "display" or not last6:
+            return False
+        return await anyio.to_thread.run_sync(holds, destination, self.limits, last6)
 
     async def _settle(self, matter: Matter, outcome: str) -> None:
         data: dict[str, Any] = {"as": outcome, "how": "venice_recover"}
         await self.guard.note(matter.write, "settled", **data)
 
-    @staticmethod
-    def _told(matter: Matter) -> str:
-        return f"{told(matter)}."
+
+def _unreadable(matter: Matter, error: VeniceError) -> Finding:
+    return Finding(matter.write, f"{told(matter)}. It could not be looked into: {error.what}", "wait", matter.key_id)
 
 
 def told(matter: Matter) -> str:

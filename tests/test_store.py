@@ -312,3 +312,34 @@ def test_a_full_disk_is_told_and_spoils_nothing(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / FILE)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
+
+
+APPENDING = """
+import sys, threading
+from datetime import datetime
+from pathlib import Path
+from venice_mcp.store import Store
+store, now, me = Store(Path(sys.argv[1])), datetime.fromisoformat(sys.argv[2]), sys.argv[3]
+def append(thread):
+    for number in range(40):
+        with store.record.transaction() as db:
+            db.append(f"{me}-{thread}-{number}", "asked", account="a", data={}, now=now)
+threads = [threading.Thread(target=append, args=(name,)) for name in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_nothing_is_lost_between_threads_of_several_processes(tmp_path: Path) -> None:
+    # Closing any descriptor of a file drops the locks that SQLite holds on it for other threads of the process.
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", APPENDING, str(tmp_path / "state"), NOON.isoformat(), f"p{number}"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+        )
+        for number in range(3)
+    ]
+    assert [process.wait(timeout=90) for process in running] == [0, 0, 0]
+    store = Store(tmp_path / "state")
+    assert (store.trail.verify().entries, store.trail.verify().broken) == (3 * 4 * 40, None)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.e2e.bench import Json
 from tests.e2e.processes import OURS, environment, handshake, line_of, send, spawned
 from tests.test_harness import ERAS, house
 from venice_mcp.secrets import Redactor, Secret, install_logging
@@ -222,7 +223,7 @@ def test_a_server_writes_json_lines_that_name_the_request(tmp_path: Path) -> Non
     client_id = f"ours-{KEY}"
     with spawned(command, environment(tmp_path, VENICE_MCP_STATE_DIR=str(tmp_path / "state")), log) as server:
         handshake(server)
-        call = {"name": "venice_list_api_keys", "arguments": {}}
+        call: Json = {"name": "venice_list_api_keys", "arguments": {}}
         send(server, {"id": client_id, "method": "tools/call", "params": call})
         assert json.loads(line_of(server))["id"] == client_id
     said = [json.loads(line) for line in log.read_text().splitlines()]

@@ -120,6 +120,20 @@ def test_a_pipe_or_a_folder_is_no_policy_and_does_not_block(tmp_path: Path) -> N
     assert problem_of(Path("/dev/null"))
 
 
+@posix
+def test_a_link_among_the_folders_is_looked_at_too(tmp_path: Path) -> None:
+    target = written(tmp_path / "end" / "venice-mcp")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "link").symlink_to(tmp_path / "end")
+    config = tmp_path / "config"
+    config.symlink_to(shared / "link")
+    path = config / "venice-mcp" / target.name
+    assert read(path).read_only
+    shared.chmod(0o777)
+    assert problem_of(path).startswith("others may write to the folder")
+
+
 def test_a_link_that_leads_nowhere_or_round_is_refused(tmp_path: Path) -> None:
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     (tmp_path / "round").symlink_to(tmp_path / "round")
@@ -288,7 +302,7 @@ def test_every_member_reaches_the_rules(tmp_path: Path) -> None:
             sinks = ["file"]
             folders = ["~/secrets"]
             keyring_backends = ["keyring.backends.fail.Keyring"]
-            commands.op = { argv = ["/op", "{variable}"], timeout_s = 5 }
+            commands.op = { argv = ["/op", "{variable}"], timeout_s = 5, pass_env = ["X"] }
             [approval]
             how = "terminal"
             narrowing_unasked = true
@@ -311,7 +325,8 @@ def test_every_member_reaches_the_rules(tmp_path: Path) -> None:
     at_home = home()
     assert at_home is not None
     assert policy.folders == (os.path.realpath(at_home / "secrets"),)
-    assert policy.sink_limits.commands["op"].timeout_s == 5
+    command = policy.sink_limits.commands["op"]
+    assert (command.timeout_s, command.pass_env) == (5, ("X",))
     assert policy.allowances[0].max_cap == {"usd": 5, "diem": float("inf")}
 
 

@@ -86,6 +86,7 @@ CEILING = keys(max_cap={"EPOCH": {"usd": 50.0}, "MONTH": {"usd": 500.0}})
 SOON = keys(max_days=90.0)
 NAMED = keys(description="^(app|cust):[a-z]+$")
 PRIVATE = keys(model_privacy="PRIVATE_TEXT")
+LOWER: Json = {"usd_cap": 4.0, "diem_cap": 0.0}
 LIFETIME_1 = {"usd_cap": 1.0, "limit_period": "LIFETIME"}
 
 PASSES: list[tuple[str, Policy, Request]] = [
@@ -147,6 +148,7 @@ REFUSED: list[tuple[str, Policy, Request, str]] = [
     ("a window Venice added", CEILING, Request("createApiKey", NEW | {"limit_period": "HOUR"}), "at most 50"),
     ("no expiry", SOON, create(expires_at=None), "it must expire within 90 days"),
     ("too late", SOON, create(expires_at=in_days(90.01)), "90 days"),
+    ("a little too late", SOON, create(expires_at=to_wire(NOON + timedelta(days=90, seconds=62))), "90 days"),
     ("a description", NAMED, create(description="web"), 'the description must match "^(app|cust):[a-z]+$"'),
     ("a description with more in it", NAMED, create(description="app:web\n"), "must match"),
     ("a long description", keys(description="a*"), create(description="a" * 65), "must match"),
@@ -201,6 +203,29 @@ def test_what_the_rules_forbid_is_refused_with_what_would_pass(
 def test_every_rule_that_is_broken_is_told_once() -> None:
     both = Policy(keys=(CAPPED.keys[0], CAPPED.keys[0], SOON.keys[0]))
     assert len(violations(both, create(usd_cap=None, expires_at=None), NOON)) == 2
+
+
+@pytest.mark.parametrize(
+    ("lists", "left"),
+    [
+        ([], None),
+        ([None, None], None),
+        ([("/a", "/b"), None], ("/a", "/b")),
+        ([("/a",), ("/b",)], ()),
+        ([("/a",), ("/ab",)], ()),
+        ([("/a",), ("/a/deep", "/b")], ("/a/deep",)),
+        ([("/a/deep", "/b"), ("/a",)], ("/a/deep",)),
+        ([("/",), ("/a", "/b")], ("/a", "/b")),
+        ([("/a", "/b"), ("/b", "/c"), ("/b/deep",)], ("/b/deep",)),
+        ([(), ("/a",)], ()),
+    ],
+)
+def test_of_lists_of_folders_what_lies_within_all_is_left(
+    lists: list[tuple[str, ...] | None], left: tuple[str, ...] | None
+) -> None:
+    policy = Policy(secrets=tuple(SecretRules(folders=folders) for folders in lists))
+    assert policy.folders == left
+    assert policy.sink_limits.folders == left
 
 
 def test_a_link_does_not_lead_out_of_the_allowed_folders(tmp_path: Path) -> None:
@@ -391,6 +416,8 @@ NARROWER: list[tuple[str, Request, bool]] = [
     ("another window", update(limit_period="MONTH"), False),
     ("an address list", update(ip_allowlist=["10.0.0.0/8"]), False),
     ("a shorter address list", update({"ip_allowlist": ["10.0.0.0/8"]}, ip_allowlist=["10.0.0.1"]), False),
+    ("both lower and elsewhere", update({"ip_allowlist": ["10.0.0.0/8"]}, ip_allowlist=["10.0.0.1"], **LOWER), False),
+    ("both lower and less often", update(limit_period="MONTH", **LOWER), False),
     ("another description", update(description="other", usd_cap=4.0, diem_cap=0.0), False),
     ("an ADMIN key", update({"api_key_type": "ADMIN"}, usd_cap=4.0, diem_cap=0.0), False),
     ("a type Venice added", update({"api_key_type": "OTHER"}, usd_cap=4.0, diem_cap=0.0), False),

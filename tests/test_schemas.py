@@ -63,7 +63,36 @@ def test_what_a_model_sees_of_venice_status(tools: dict[str, Tool]) -> None:
 
 
 def test_what_a_model_sees_of_venice_recover(tools: dict[str, Tool]) -> None:
-    assert seen(tools["venice_recover"]) == snapshot({'title': 'Settle what was interrupted', 'annotations': {'title': 'Settle what was interrupted', 'readOnlyHint': False, 'destructiveHint': True, 'idempotentHint': True, 'openWorldHint': True}, 'description': 'Find out what interrupted or lost calls left behind (writes of unknown outcome, keys whose secret reached nobody) and settle it by reading Venice. With revoke, ends such a key after a person approved it. With acknowledge, notes that the person stored a displayed secret. Makes no key.', 'input': {'type': 'object', 'additionalProperties': False, 'properties': {'revoke': {'description': 'Key to revoke, one that an open matter names', 'examples': ['e28e82dc-9df2-4b47-b726-d0a222ef2ab5'], 'type': 'string'}, 'acknowledge': {'description': 'Key id or entry name; only when the person said that the secret is stored', 'maxLength': 40, 'pattern': '^[A-Za-z0-9/-]+$', 'type': 'string'}}}})
+    assert seen(tools["venice_recover"]) == snapshot(
+        {
+            "title": "Settle what was interrupted",
+            "annotations": {
+                "title": "Settle what was interrupted",
+                "readOnlyHint": False,
+                "destructiveHint": True,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Find out what interrupted or lost calls left behind (writes of unknown outcome, keys whose secret reached nobody) and settle it by reading Venice. With revoke, ends such a key after a person approved it. With acknowledge, notes that the person stored a displayed secret. Makes no key.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "revoke": {
+                        "description": "Key to revoke, one that an open matter names",
+                        "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                        "type": "string",
+                    },
+                    "acknowledge": {
+                        "description": "Key id or entry name; only when the person said that the secret is stored",
+                        "maxLength": 40,
+                        "pattern": "^[A-Za-z0-9/-]+$",
+                        "type": "string",
+                    },
+                },
+            },
+        }
+    )
 
 
 def test_what_a_model_sees_of_venice_list_api_keys(tools: dict[str, Tool]) -> None:
@@ -211,13 +240,31 @@ def test_what_a_model_sees_of_venice_create_api_key(tools: dict[str, Tool]) -> N
                     "deliver_to": {
                         "additionalProperties": False,
                         "properties": {
-                            "kind": {'enum': ['file', 'dotenv', 'keyring', 'command', 'display'], "default": "file", "type": "string"},
+                            "kind": {
+                                "enum": ["file", "dotenv", "keyring", "command", "display"],
+                                "default": "file",
+                                "type": "string",
+                            },
                             "path": {
-                                "description": 'file, dotenv: absolute or ~/ path; file is made new',
+                                "description": "file, dotenv: absolute or ~/ path; file is made new",
                                 "maxLength": 200,
                                 "minLength": 1,
                                 "type": "string",
-                            }, 'variable': {'description': 'dotenv, keyring: e.g. VENICE_API_KEY', 'maxLength': 64, 'pattern': '^[A-Za-z_][A-Za-z0-9_]*$', 'type': 'string'}, 'name': {'description': 'command: as policy names it', 'maxLength': 40, 'pattern': '^[A-Za-z0-9_-]+$', 'type': 'string'}}, "type": "object",
+                            },
+                            "variable": {
+                                "description": "dotenv, keyring: e.g. VENICE_API_KEY",
+                                "maxLength": 64,
+                                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+                                "type": "string",
+                            },
+                            "name": {
+                                "description": "command: as policy names it",
+                                "maxLength": 40,
+                                "pattern": "^[A-Za-z0-9_-]+$",
+                                "type": "string",
+                            },
+                        },
+                        "type": "object",
                         "description": "Save the secret there, e.g. {'kind': 'dotenv', 'path': '~/app/.env', 'variable': 'VENICE_API_KEY'}; without it the secret is shown in this chat, once",
                     },
                 },
@@ -470,13 +517,31 @@ def test_what_a_model_sees_of_venice_create_web3_api_key(tools: dict[str, Tool])
                     "deliver_to": {
                         "additionalProperties": False,
                         "properties": {
-                            "kind": {'enum': ['file', 'dotenv', 'keyring', 'command', 'display'], "default": "file", "type": "string"},
+                            "kind": {
+                                "enum": ["file", "dotenv", "keyring", "command", "display"],
+                                "default": "file",
+                                "type": "string",
+                            },
                             "path": {
-                                "description": 'file, dotenv: absolute or ~/ path; file is made new',
+                                "description": "file, dotenv: absolute or ~/ path; file is made new",
                                 "maxLength": 200,
                                 "minLength": 1,
                                 "type": "string",
-                            }, 'variable': {'description': 'dotenv, keyring: e.g. VENICE_API_KEY', 'maxLength': 64, 'pattern': '^[A-Za-z_][A-Za-z0-9_]*$', 'type': 'string'}, 'name': {'description': 'command: as policy names it', 'maxLength': 40, 'pattern': '^[A-Za-z0-9_-]+$', 'type': 'string'}}, "type": "object",
+                            },
+                            "variable": {
+                                "description": "dotenv, keyring: e.g. VENICE_API_KEY",
+                                "maxLength": 64,
+                                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+                                "type": "string",
+                            },
+                            "name": {
+                                "description": "command: as policy names it",
+                                "maxLength": 40,
+                                "pattern": "^[A-Za-z0-9_-]+$",
+                                "type": "string",
+                            },
+                        },
+                        "type": "object",
                         "description": "Save the secret there, e.g. {'kind': 'dotenv', 'path': '~/app/.env', 'variable': 'VENICE_API_KEY'}; without it the secret is shown in this chat, once",
                     },
                     "address": {

@@ -96,6 +96,9 @@ def test_a_file_within_an_allowed_folder_is_accepted(
     inner.mkdir(0o700, parents=True)
     (folder / "link").symlink_to(folder / "home")
     monkeypatch.setenv("HOME", str(folder / "home"))
+    (folder / "way-in").symlink_to(inner)
+    for path in (inner, folder / "way-in", folder / "link" / "inner"):
+        prepare(at(kind, path / ".env"), SinkLimits(folders=(str(inner),))).discard()
     for allowed in ("~", str(folder / "link"), str(inner), "/"):
         prepared = prepare(at(kind, inner / ".env"), SinkLimits(folders=("/nowhere", allowed)))
         prepared.write(Secret(KEY))
@@ -108,12 +111,19 @@ def test_a_file_elsewhere_is_refused_and_the_allowed_folders_are_named(folder: P
     allowed, beside = folder / "keys", folder / "keys-not"
     allowed.mkdir(0o700)
     beside.mkdir(0o700)
+    (beside / "sub").mkdir(0o700)
     (allowed / "way-out").symlink_to(beside)
     limits = SinkLimits(folders=(str(allowed), "/nowhere"))
-    for path in (beside / ".env", folder / ".env", allowed / "way-out" / ".env", f"{allowed}/../keys-not/.env"):
+    for path in (
+        beside / ".env",
+        folder / ".env",
+        allowed / "way-out" / ".env",
+        allowed / "way-out/sub/.env",
+        f"{allowed}/../keys-not/.env",
+    ):
         message = refusal(at(kind, path), limits)
         assert message.endswith(f'not within the folders that this server\'s policy allows: "{allowed}", "/nowhere"')
-    assert list(beside.iterdir()) == []
+    assert [path.name for path in beside.rglob("*")] == ["sub"]
     assert refusal(at(kind, allowed / ".env"), SinkLimits(folders=())).endswith("allows: none at all")
     assert "not within" in refusal(at(kind, allowed / ".env"), SinkLimits(folders=("keys", "")))
 

@@ -314,6 +314,9 @@ def watch(event, args):
         done.append(1)
         os.rename(os.path.dirname(path), os.path.dirname(path) + "-moved")
         os.mkdir(os.path.dirname(path), 0o700)
+        if "lookalike" in sys.argv:
+            with open(path, "w") as file:
+                file.write("C=3\\n")
     if event == "open" and str(args[0]).endswith("-tmp") and act == "before" and not done:
         done.append(1)
         with open(path, "w") as file:
@@ -326,9 +329,9 @@ except SinkError as error:
 """
 
 
-def run_swapper(path: Path, act: str) -> str:
+def run_swapper(path: Path, *acts: str) -> str:
     return subprocess.run(
-        [sys.executable, "-c", SWAPPER, str(path), act],
+        [sys.executable, "-c", SWAPPER, str(path), *acts],
         capture_output=True,
         text=True,
         check=True,
@@ -343,16 +346,20 @@ def test_what_another_program_writes_during_the_edit_is_kept(folder: Path) -> No
 
 
 @pytest.mark.parametrize("existing", [None, "A=old\n"])
-def test_a_secret_that_went_to_a_folder_that_was_moved_is_taken_back(folder: Path, existing: str | None) -> None:
+@pytest.mark.parametrize(("act", "problem"), [("", "No such file"), ("lookalike", "another folder took the place")])
+def test_a_secret_that_went_to_a_folder_that_was_moved_is_taken_back(
+    folder: Path, existing: str | None, act: str, problem: str
+) -> None:
     place = folder / "project"
     place.mkdir(0o700)
     if existing is not None:
         (place / ".env").write_text(existing)
-    output = run_swapper(place / ".env", "after")
-    assert "No such file" in output
+    output = run_swapper(place / ".env", "after", act)
+    assert problem in output
     assert "mustNotLeak" not in output
     moved = folder / "project-moved"
     assert {path.name: path.read_text() for path in moved.iterdir()} == ({".env": existing} if existing else {})
+    assert {path.name: path.read_text() for path in place.iterdir()} == ({".env": "C=3\n"} if act else {})
 
 
 # --- disks -----------------------------------------------------------------------------------------

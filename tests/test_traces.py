@@ -174,7 +174,7 @@ def test_a_defect_leaves_neither_its_text_in_a_span_nor_on_the_wire(
 ) -> None:
     bench = house(tmp_path)
 
-    async def broken(_ctx: ServerRequestContext[Any, Any], _call_next: CallNext) -> HandlerResult:
+    async def broken(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         raise RuntimeError(f"{SAID} {ADMIN_KEY}")
 
     caught: list[MCPError] = []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,13 +32,23 @@ def asked(store: Store) -> str:
     return store.approvals.ask(account="a:b:c", fingerprint="f", data=DATA, now=NOON).code
 
 
-def filled(folder: Path) -> Store:
-    """A record of nine entries: three questions, two of them granted, spent and with a write that was intended."""
-    store = Store(folder)
-    with acting("somebody"):
+@cache
+def _nine() -> bytes:
+    """Three questions, two of them granted, spent and with a write that was intended."""
+    with tempfile.TemporaryDirectory() as name, acting("somebody"):
+        store = Store(Path(name))
         asked(store)
         for code in (asked(store), asked(store)):
             store.approvals.spend(code, how="answered", now=NOON, intended={"operation": "createApiKey"})
+        assert [path.name for path in store.folder.iterdir()] == [FILE]
+        return store.path.read_bytes()
+
+
+def filled(folder: Path) -> Store:
+    """A record of nine entries."""
+    store = Store(folder)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    store.path.write_bytes(_nine())
     assert store.trail.checkpoint().seq == LENGTH
     return store
 
@@ -423,26 +434,44 @@ def test_what_waits_while_the_record_is_purged_fails_and_does_not_vanish(tmp_pat
     assert store.trail.verify().broken is None
 
 
-def test_a_writer_that_held_the_old_file_is_told(tmp_path: Path) -> None:
-    """The moment that the one before cannot force: the file was opened, and is another one once the lock is there."""
-    store = filled(tmp_path)
-    holder = sqlite3.connect(store.path, isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    outcomes: list[str] = []
+REPLACED = """
+import os, sys
+from datetime import datetime
+from pathlib import Path
+from venice_mcp.store import Store, StoreError
+folder, other = Path(sys.argv[1]), sys.argv[2]
+armed = True
+def swap(event, args):
+    global armed
+    if armed and event == "sqlite3.connect/handle":
+        armed = False
+        for path in folder.iterdir():
+            path.unlink()
+        if other:
+            os.rename(other, folder / "state.sqlite3")
+sys.addaudithook(swap)
+try:
+    Store(folder).approvals.ask(account="a", fingerprint="f", data={}, now=datetime.fromisoformat(sys.argv[3]))
+    print("written")
+except StoreError as error:
+    print(error.code)
+"""
 
-    def write() -> None:
-        with pytest.raises(StoreError) as told:
-            asked(store)
-        outcomes.append(told.value.code)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    waits_for_lock(store.path)
-    for path in list(tmp_path.iterdir()):
-        path.unlink()
-    holder.execute("COMMIT")
-    writer.join(timeout=30)
-    holder.close()
-    assert outcomes == ["store_unavailable"]
+@pytest.mark.parametrize("by", ["nothing", "another record"])
+def test_a_writer_whose_file_is_replaced_once_it_was_opened_is_told(tmp_path: Path, by: str) -> None:
+    """The moment that the test before cannot choose."""
+    store, other = filled(tmp_path / "state"), filled(tmp_path / "other")
+    path = str(other.path) if by == "another record" else ""
+    ended = subprocess.run(
+        [sys.executable, "-c", REPLACED, str(store.folder), path, NOON.isoformat()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert (ended.stdout, ended.stderr) == ("store_unavailable\n", "")
     asked(store)
-    assert store.trail.verify() == Verdict(1)
+    assert store.trail.verify() == Verdict(LENGTH + 1 if path else 1)

@@ -1,6 +1,7 @@
 """`venice-mcp audit-log` and `venice-mcp purge`: the record in a person's hands. Needs neither key nor network."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,11 +21,22 @@ _REDACTOR = Redactor()
 
 def told(act: Callable[[], int]) -> int:
     """Run one of these and tell what hinders it; the exit status."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # a client's name may have letters that this terminal has not
     try:
-        return act()
+        status = act()
+        sys.stdout.flush()
     except VeniceError as error:
         sys.stderr.write(f"{error.what} {error.next_step}\n")
         return _PROBLEM
+    except OSError as error:
+        # Python would try to write the rest when it ends, and fail with a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # then whoever read this has seen enough
+            sys.stderr.write(f"The output could not be written: {error.strerror}.\n")
+        return _PROBLEM
+    return status
 
 
 def latest(state_dir: Path, *, limit: int) -> int:
@@ -81,7 +93,8 @@ def purge(state_dir: Path) -> int:
     store = _existing(state_dir)
     if store is None:
         return _nothing(state_dir)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # Without any standard input there is no stream either.
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         sys.stderr.write("Run this in a real terminal: only a person at one can purge.\n")
         return _USER_ERROR
     count = store.trail.checkpoint().seq

@@ -168,17 +168,21 @@ class Guard:
         request = self._request(proposal)
         if policy.narrowing_unasked and narrows_only(request, now):
             return Unasked("narrowing, which policy allows unasked")
-        allowance = allowance_for(policy, request, now, self._made_under)
+        allowance = allowance_for(policy, request, now, self._made_under(account))
         if allowance is None:
             return None
         budget = Budget(_how(allowance.name), allowance.per_day)
         left = self.store.approvals.left(budget, account=account, now=now)
         return Unasked(budget.how, budget) if left > 0 else None
 
-    def _made_under(self, key_id: str) -> str | None:
-        """The name of the allowance a key was made under."""
-        how = self.store.journal.made_under(key_id) or ""
-        return how.removeprefix(_how("")) if how.startswith(_how("")) else None
+    def _made_under(self, account: str) -> Callable[[str], str | None]:
+        """Tells the name of the allowance under which a key of this Venice was made."""
+
+        def look(key_id: str) -> str | None:
+            how = self.store.journal.made_under(key_id, account) or ""
+            return how.removeprefix(_how("")) if how.startswith(_how("")) else None
+
+        return look
 
     # --- judging ------------------------------------------------------------------------------
 
@@ -217,7 +221,9 @@ class Guard:
             return Approved(case, None)
         if standing.reason == "allowed" and case.unasked is not None:
             return Approved(case, case.unasked.how)
-        lacking = why_not_allowed(self._settings.policy, self._request(case.proposal), self._now(), self._made_under)
+        lacking = why_not_allowed(
+            self._settings.policy, self._request(case.proposal), self._now(), self._made_under(case.approval.account)
+        )
         why = (
             "Policy takes approvals from a terminal only."
             if standing.reason == "terminal"

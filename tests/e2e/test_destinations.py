@@ -326,3 +326,18 @@ async def test_a_value_put_there_meanwhile_is_replaced_and_nothing_else(tmp_path
     after_the_post(venice, add)
     done(await venice.call(CREATE, to(places(tmp_path, ring)["dotenv"])))
     assert env.read_text() == f"A=1\nB=2\nMY_KEY={venice.described(MADE)[0]['secret']}\n"
+
+
+@pytest.mark.xfail(strict=True, reason="what the question says of a value is not looked at again")
+async def test_a_value_that_appeared_since_the_question_is_not_replaced_unsaid(tmp_path: Path, ring: Memory) -> None:
+    """Two keys for one variable: whoever said yes to the first question was not told of a value that is replaced."""
+    venice, arguments = world(tmp_path), to(places(tmp_path, ring)["dotenv"])
+    others: list[Json] = []
+
+    async def another() -> None:
+        others.append(done(await venice.call(CREATE, {**arguments, "description": "another"})))
+
+    person = Person(meanwhile=another)
+    await venice.call(CREATE, arguments, person=person)
+    (held,) = venice.described("another")
+    assert held["secret"] in (tmp_path / ".env").read_text() or "replaces" in person.questions[-1]

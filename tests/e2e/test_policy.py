@@ -1,9 +1,10 @@
 """What the operator's policy does to the tools: nothing gets past it, and what it lets pass unasked is little."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult
 
 from tests.e2e.bench import (
     CAPPED,
@@ -32,7 +33,13 @@ pytestmark = pytest.mark.anyio
 eras = pytest.mark.parametrize("era", ERAS)
 CREATE, MINT, UPDATE = "venice_create_api_key", "venice_create_web3_api_key", "venice_update_api_key"
 WRITING = {write.tool for write in EVERY.values()}
-READING = {"venice_status", "venice_list_api_keys", "venice_get_api_key", "venice_recover", "venice_get_billing_balance"}
+READING = {
+    "venice_status",
+    "venice_list_api_keys",
+    "venice_get_api_key",
+    "venice_recover",
+    "venice_get_billing_balance",
+}
 FORBIDDEN = "The operator's policy forbids this: "
 UNUSABLE = "Nothing is written while the policy cannot be used: "
 
@@ -42,9 +49,7 @@ async def offered(venice: World, era: str = MODERN) -> set[str]:
         return {tool.name for tool in (await client.list_tools()).tools}
 
 
-async def forbidden(
-    venice: World, tool: str, arguments: Json, *, era: str = MODERN, begins: str = FORBIDDEN
-) -> str:
+async def forbidden(venice: World, tool: str, arguments: Json, *, era: str = MODERN, begins: str = FORBIDDEN) -> str:
     """What a call is told that policy forbids: nobody is asked, nothing is sent, and the text says so."""
     person, before, written = Person(), venice.held(), venice.written
     said = failed(await venice.call(tool, arguments, era=era, person=person))
@@ -52,6 +57,13 @@ async def forbidden(
     assert "Nothing was changed at Venice." in said
     assert (person.questions, venice.written, venice.held()) == ([], written, before)
     return said.removeprefix(begins).split(". Nothing was changed")[0]
+
+
+async def unknown(
+    venice: World, tool: str, arguments: Json, *, era: str = MODERN, person: Person | None = None
+) -> None:
+    """A call of a tool that is not there, by a client that knows of it all the same."""
+    assert failed(await venice.call(tool, arguments, era=era, person=person)).startswith("Unknown tool")
 
 
 async def status(venice: World) -> Json:
@@ -73,13 +85,10 @@ async def test_read_only_offers_no_tool_that_writes_and_writes_nothing(tmp_path:
     there = await offered(venice, era)
     assert (there & WRITING, READING - there) == (set(), set())
     before, person = venice.held(), Person()
-    async with venice.client(era, person) as client:
-        for write in EVERY.values():
-            with pytest.raises(MCPError) as refused:
-                await client.call_tool(write.tool, write.given(venice.id_of))
-            assert write.tool not in str(refused.value)
+    for write in EVERY.values():
+        await unknown(venice, write.tool, write.given(venice.id_of), era=era, person=person)
     assert (venice.written, venice.held(), person.questions) == ({}, before, [])
-    assert done(await venice.call("venice_list_api_keys", era=era))["keys"]
+    assert done(await venice.call("venice_list_api_keys", era=era))["rows"]
     assert any(line.startswith("Read only") for line in (await status(venice))["policy"])
 
 
@@ -103,8 +112,7 @@ async def test_hidden_tools_are_not_there(tmp_path: Path, era: str) -> None:
         "venice_create_api_key",
         "venice_update_api_key",
     }
-    with pytest.raises(MCPError):
-        await venice.call("venice_revoke_api_key", {"key_id": venice.id_of(IDLE)}, era=era)
+    await unknown(venice, "venice_revoke_api_key", {"key_id": venice.id_of(IDLE)}, era=era)
     assert venice.written == {}
 
 
@@ -219,10 +227,9 @@ async def assert_stopped(venice: World, words: str = "") -> None:
     person, before = Person(), venice.held()
     assert await offered(venice) & WRITING == set()
     for write in EVERY.values():
-        with pytest.raises(MCPError):
-            await venice.call(write.tool, write.given(venice.id_of), person=person)
+        await unknown(venice, write.tool, write.given(venice.id_of), person=person)
     assert (person.questions, venice.written, venice.held()) == ([], {}, before)
-    assert done(await venice.call("venice_list_api_keys"))["keys"]
+    assert done(await venice.call("venice_list_api_keys"))["rows"]
     problems = " ".join((await status(venice))["problems"])
     assert "cannot be used" in problems
     assert "until then nothing is created, changed or revoked" in problems
@@ -256,9 +263,7 @@ async def test_a_project_makes_rules_stricter_and_never_weaker(tmp_path: Path) -
     venice = operated(tmp_path, "[keys]\nmax_days = 90\nmax_cap.EPOCH.usd = 50\n", env=env, scenario="empty")
     assert not any("web3" in name for name in await offered(venice))
     said = await forbidden(venice, CREATE, {**CAPPED, "expires_in_days": 91})
-    assert said == "it must expire within 90 days; the USD cap must be at most 3 per UTC day" or sorted(
-        said.split("; ")
-    ) == ["it must expire within 90 days", "the USD cap must be at most 3 per UTC day"]
+    assert set(said.split("; ")) == {"it must expire within 90 days", "the USD cap must be at most 3 per UTC day"}
     within: Json = {"description": MADE, "consumption_limit": {"usd": 3}, "expires_in_days": 90}
     done(await venice.call(CREATE, within))
 
@@ -326,71 +331,9 @@ async def test_an_answer_to_a_question_from_before_the_terminal_decided_does_not
     later = operated(tmp_path, TERMINAL, share=venice)
     async with later.client(MODERN, Person()) as client:
         for state in (call.state, None):
-            result = await client.session.call_tool(CREATE, CAPPED, allow_input_required=True)
-            assert "from a terminal only" in text_of(result) if hasattr(result, "content") else False
-            forged = type(call)(client, CREATE, CAPPED, call.question, call.answers, state)
-            assert not getattr(await forged.send(), "is_error", True) is False
+            forged = await replace(call, client=client, state=state).send()
+            assert not isinstance(forged, CallToolResult) or forged.is_error
     assert venice.written == {}
-
-
-# --- narrowing unasked ----------------------------------------------------------------------------
-
-NARROWING = "[approval]\nnarrowing_unasked = true\n"
-WIDER: dict[str, Json] = {
-    "a higher cap": {"consumption_limit": {"usd": 16}},
-    "no cap": {"clear": ["usd_cap"]},
-    "a cap of 0": {"consumption_limit": {"usd": 0}},
-    "an end within a day": {"expires_in_days": 0.5},
-    "another name": {"description": "renamed"},
-    "another window": {"limit_period": "LIFETIME"},
-    "addresses": {"ip_allowlist": ["203.0.113.7"]},
-    "narrower here and wider there": {"consumption_limit": {"usd": 1}, "description": "renamed"},
-}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"consumption_limit": {"usd": 14}}, {"expires_in_days": 30}, {"model_privacy": "PRIVATE_ONLY"}],
-    ids=str,
-)
-@pytest.mark.parametrize("person", [None, Person("decline")], ids=["nobody to ask", "somebody to ask"])
-@eras
-async def test_what_only_narrows_goes_unasked_and_on_record(
-    tmp_path: Path, era: str, person: Person | None, change: Json
-) -> None:
-    venice = operated(tmp_path, NARROWING)
-    arguments: Json = {"key_id": venice.id_of(IDLE), **change}
-    async with venice.client(era, person) as client:
-        done(await client.call_tool(UPDATE, arguments))
-    assert venice.written == {"updateApiKey": 1}
-    assert person is None or person.questions == []
-    granted = [entry.data for entry in venice.app.store.trail.all() if entry.kind == "granted"]
-    assert granted == ['{"how":"narrowing, which policy allows unasked"}']
-
-
-@eras
-@pytest.mark.parametrize("case", WIDER)
-async def test_whatever_else_is_changed_is_asked_for(tmp_path: Path, case: str, era: str) -> None:
-    venice, person = operated(tmp_path, NARROWING), Person("decline")
-    failed(await venice.call(UPDATE, {"key_id": venice.id_of(IDLE), **WIDER[case]}, era=era, person=person))
-    assert (len(person.questions), venice.written) == (1, {})
-
-
-@pytest.mark.parametrize("name", ["break-glass", "venice-mcp sandbox inference", "venice-mcp sandbox admin"])
-async def test_admin_keys_and_own_keys_are_never_narrowed_unasked(tmp_path: Path, name: str) -> None:
-    venice, person = operated(tmp_path, NARROWING), Person("decline")
-    failed(await venice.call(UPDATE, {"key_id": venice.id_of(name), "consumption_limit": {"usd": 5}}, person=person))
-    assert (len(person.questions), venice.written) == (1, {})
-
-
-async def test_a_key_that_changed_before_it_was_narrowed_is_looked_at_anew(tmp_path: Path) -> None:
-    """Lowered past us to 3, our 14 would raise it: that is asked for, whatever was decided before."""
-    venice, key_id = operated(tmp_path, NARROWING), ""
-    key_id = venice.id_of(IDLE)
-    person = Person("decline")
-    await venice.venice("PATCH", "/api_keys", json={"id": key_id, "consumptionLimit": {"usd": 3}})
-    failed(await venice.call(UPDATE, {"key_id": key_id, "consumption_limit": {"usd": 14}}, person=person))
-    assert (len(person.questions), venice.requests["updateApiKey"]) == (1, 1)
 
 
 # --- what a policy that became stricter does to an approval -----------------------------------------
@@ -408,3 +351,107 @@ async def test_an_approval_does_not_outlive_the_policy_it_was_given_under(tmp_pa
     async with weaker.client(era) as client:
         done(await client.call_tool(CREATE, CAPPED))
     assert venice.written == {"createApiKey": 1}
+
+
+# --- where secrets may go -------------------------------------------------------------------------
+
+PLACES: dict[str, Json] = {
+    "display": {"kind": "display"},
+    "file": {"path": "{folder}/new.key"},
+    "dotenv": {"kind": "dotenv", "path": "{folder}/.env", "variable": "MY_KEY"},
+    "keyring": {"kind": "keyring", "variable": "MY_KEY"},
+    "command": {"kind": "command", "name": "keeper"},
+}
+
+
+def to(kind: str, folder: Path) -> Json:
+    place = {name: value.replace("{folder}", str(folder)) for name, value in PLACES[kind].items()}
+    return {**CAPPED, "deliver_to": place}
+
+
+def keeper(folder: Path, body: str) -> str:
+    """A program of the operator's, and the rules that name it."""
+    program = folder / "keeper"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o700)
+    return f"commands.keeper.argv = ['{program}', '--for', '{{variable}}']\n"
+
+
+@eras
+@pytest.mark.parametrize("kind", ["file", "dotenv"])
+async def test_a_kind_of_place_the_policy_does_not_name_is_refused(tmp_path: Path, kind: str, era: str) -> None:
+    other = {"file": "dotenv", "dotenv": "file"}[kind]
+    venice = operated(tmp_path, f"[secrets]\nsinks = ['{other}']\n", scenario="empty")
+    for tool in (CREATE, MINT):
+        said = await forbidden(venice, tool, to(kind, tmp_path), era=era)
+        assert said == f"its secret may go to {other}, not to {kind}"
+    assert not (tmp_path / "new.key").exists()
+    assert not (tmp_path / ".env").exists()
+    done(await venice.call(CREATE, to(other, tmp_path), era=era))
+
+
+@eras
+async def test_a_secret_that_may_not_be_shown_needs_a_place(tmp_path: Path, era: str) -> None:
+    venice = operated(tmp_path, "[secrets]\nsinks = ['file', 'keyring']\n", scenario="empty")
+    for arguments in (CAPPED, to("display", tmp_path)):
+        for tool in (CREATE, MINT):
+            said = await forbidden(venice, tool, arguments, era=era)
+            assert said == "its secret may go to file or keyring, not to display"
+    done(await venice.call(CREATE, to("file", tmp_path), era=era))
+
+
+@pytest.mark.parametrize("kind", ["file", "dotenv"])
+async def test_a_folder_the_policy_does_not_name_is_refused_however_it_is_reached(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "mine").mkdir(mode=0o700)
+    (tmp_path / "mine" / "deep").mkdir(mode=0o700)
+    (tmp_path / "other").mkdir(mode=0o700)
+    (tmp_path / "mine" / "link").symlink_to(tmp_path / "other")
+    (tmp_path / "minelike").mkdir(mode=0o700)
+    venice = operated(tmp_path, f"[secrets]\nfolders = ['{tmp_path / 'mine'}']\n", scenario="empty")
+    for outside in ("other", "mine/../other", "mine/link", "minelike", "."):
+        said = failed(await venice.call(CREATE, to(kind, tmp_path / outside), person=(person := Person())))
+        assert "Nothing was changed at Venice." in said
+        assert (outside, person.questions, venice.written) == (outside, [], {})
+    assert list((tmp_path / "other").iterdir()) == []
+    for inside in ("mine", "mine/deep"):
+        done(await venice.call(CREATE, to(kind, tmp_path / inside)))
+
+
+@eras
+@pytest.mark.parametrize("tool", [CREATE, MINT])
+async def test_a_command_of_the_policy_gets_the_secret(tmp_path: Path, tool: str, era: str) -> None:
+    rules = keeper(tmp_path, f"umask 077; cat > '{tmp_path}/kept'; echo \"$@\" > '{tmp_path}/argv'")
+    venice = operated(tmp_path, f"[secrets]\n{rules}", scenario="empty")
+    arguments: Json = {**CAPPED, "deliver_to": {"kind": "command", "name": "keeper", "variable": "MY_KEY"}}
+    result = await venice.call(tool, arguments, era=era, person=(person := Person()))
+    secret = str(venice.described(MADE)[0]["secret"])
+    assert 'the command "keeper" of this server\'s policy, for MY_KEY' in person.questions[0]
+    assert (tmp_path / "kept").read_text() == f"{secret}\n"
+    assert (tmp_path / "argv").read_text() == "--for MY_KEY\n"
+    assert done(result)["delivered_to"] == 'the command "keeper" of this server\'s policy, for MY_KEY'
+    assert secret not in result.model_dump_json()
+
+
+async def test_a_command_that_is_not_in_the_policy_is_refused(tmp_path: Path) -> None:
+    rules = keeper(tmp_path, f"touch '{tmp_path}/ran'")
+    venice = operated(tmp_path, f"[secrets]\n{rules}")
+    for name in ("other", "keeper2", "Keeper", "sh"):
+        place: Json = {"kind": "command", "name": name, "variable": "MY_KEY"}
+        said = failed(await venice.call(CREATE, {**CAPPED, "deliver_to": place}, person=(person := Person())))
+        assert (person.questions, venice.written) == ([], {})
+        assert "Nothing was changed at Venice." in said
+    assert not (tmp_path / "ran").exists()
+
+
+async def test_without_a_policy_there_is_no_command(tmp_path: Path) -> None:
+    venice, person = open_world(tmp_path), Person()
+    said = failed(await venice.call(CREATE, to("command", tmp_path), person=person))
+    assert "defines no command" in said
+    assert (person.questions, venice.written) == ([], {})
+
+
+async def test_a_project_brings_no_command_of_its_own(tmp_path: Path) -> None:
+    env = project(tmp_path, "[secrets]\n" + keeper(tmp_path, f"touch '{tmp_path}/ran'"))
+    venice = operated(tmp_path, "", env=env)
+    await unknown(venice, CREATE, to("command", tmp_path))
+    assert (venice.written, (tmp_path / "ran").exists()) == ({}, False)

@@ -27,8 +27,9 @@ MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_UNDER_WAY = 2
 READ_TRIES = 4
 
-_LONE_SURROGATE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+# Escapes are taken in order, so that an escaped backslash before a "u" is not mistaken for the beginning of one.
+_ESCAPES = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
 )
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
@@ -334,10 +335,14 @@ async def _bounded(response: "httpx.Response") -> bytes | None:
 
 
 def _decoded(raw: bytes) -> tuple[Any, bool]:
-    # Half of an emoji, which a cut text may end in, is no text for the parser below; it becomes a question mark.
-    raw = _LONE_SURROGATE.sub(rb"?", raw)
     try:
         # Not json.loads: this parser bounds the depth by itself.
         return from_json(raw, allow_inf_nan=False), True
+    except ValueError:
+        pass
+    # Half of an emoji, which a cut text may end in, is no text for the parser; it becomes a question mark.
+    mended = _ESCAPES.sub(lambda found: b"?" if found[2] else found[0], raw)
+    try:
+        return from_json(mended, allow_inf_nan=False), True
     except ValueError:
         return None, False

@@ -147,6 +147,7 @@ class _Keys(_Table):
 class _Command(_Table):
     argv: Annotated[list[Argument], Field(min_length=1, max_length=50), AfterValidator(_argv)]
     timeout_s: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] = 30.0
+    pass_env: Annotated[list[Word], Field(max_length=20)] = []
 
 
 class _Secrets(_Table):
@@ -242,7 +243,10 @@ def policy_of(data: Mapping[str, Any], *, trusted: bool) -> Policy:
         keyring_backends=() if secrets is None else tuple(secrets.keyring_backends),
         commands={}
         if secrets is None
-        else {name: Command(tuple(item.argv), item.timeout_s) for name, item in secrets.commands.items()},
+        else {
+            name: Command(tuple(item.argv), item.timeout_s, tuple(item.pass_env))
+            for name, item in secrets.commands.items()
+        },
         how="client" if approval is None else approval.how,
         narrowing_unasked=approval is not None and approval.narrowing_unasked,
         allowances=() if approval is None else tuple(item.rules() for item in approval.allowances),

@@ -77,13 +77,20 @@ def _reason(error: OSError) -> str:
 
 
 def _hops(path: Path) -> Iterator[Path]:
-    """The path, whatever links lead from it to the next one, and what it is in the end."""
-    current = path
+    """Every link on the way to the file, in whichever folder it stands, and what the path is in the end."""
+    current, rest = Path(path.anchor), list(path.parts[1:])
     for _ in range(_MAX_LINKS):
-        yield current
-        if not current.is_symlink():
+        while rest and not (current / rest[0]).is_symlink():
+            current /= rest.pop(0)
+        if not rest:
             break
-        current = Path(os.path.abspath(current.parent / os.readlink(current)))
+        link = current / rest.pop(0)
+        yield link
+        target = Path(os.path.normpath(current / os.readlink(link)))
+        current, rest = Path(target.anchor), [*target.parts[1:], *rest]
+    else:
+        raise PolicyError("it cannot be read (too many links lead to it)")
+    yield path
     yield Path(os.path.realpath(path))
 
 

@@ -165,6 +165,8 @@ def _lacking_revoke(allowance: Allowance, request: Request, made_under: MadeUnde
 def _lacking_new(allowance: Allowance, request: Request, now: datetime) -> Iterator[str]:
     if request.intent.get("api_key_type") != "INFERENCE":
         yield "it is for INFERENCE keys only"
+    if not request.intent.keys() <= _CREATED_WITH:
+        yield "it holds a setting that no rule knows"
     reach = reach_of(request.intent)
     for currency in CURRENCIES:
         most = allowance.max_cap.get(currency, 0.0)
@@ -194,11 +196,7 @@ def narrows_only(request: Request, now: datetime) -> bool:
     if request.intent.get("id") != before.get("id") or any(after.get(name) != before.get(name) for name in left_alone):
         return False
     old, new = reach_of(before), reach_of(after)
-    if any(wider(aspect, old, new) for aspect in ASPECTS) or any(cap == 0 for cap in _lowered(old.caps, new.caps)):
+    if old == new or any(wider(aspect, old, new) for aspect in ASPECTS):
         return False
     # What a person would be warned of must not pass unasked either, whoever measures it.
-    return old != new and not widening(before, after) and not stopping(before, after, now)
-
-
-def _lowered(old: Mapping[Any, float | None], new: Mapping[Any, float | None]) -> list[float | None]:
-    return [cap for currency, cap in new.items() if cap != old[currency]]
+    return not widening(before, after) and not stopping(before, after, now)

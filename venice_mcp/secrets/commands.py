@@ -4,7 +4,7 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # What an empty pipe takes at once on every system, so that writing never waits for the program to read.
 _MOST_BYTES: Final = 4096
 _LAST_WORDS_S: Final = 5.0
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class PreparedCommand(OneDelivery):
@@ -38,7 +39,7 @@ class PreparedCommand(OneDelivery):
         if len(data) > _MOST_BYTES:
             return "it is too long"
         problem = _unfit(self._command.argv[0])
-        return problem or _run(self._command.filled(self._variable), data, self._command.timeout_s)
+        return problem or _run(self._command, self._command.filled(self._variable), data)
 
 
 def prepare_command(name: str, variable: str | None, commands: Mapping[str, Command]) -> PreparedCommand:
@@ -86,9 +87,21 @@ def _unfit(program: str) -> str | None:
     return None
 
 
-def _run(argv: list[str], data: bytes, timeout_s: float) -> str | None:
+def _environment(passed: Iterable[str]) -> dict[str, str]:
+    """A small environment: variables that a project sets could lead the program, and the secret, somewhere else."""
+    import pwd  # `prepare_command` has refused where there is none
+
+    found = {"PATH": _PATH, "LANG": "C.UTF-8"}
+    with suppress(KeyError):
+        user = pwd.getpwuid(os.getuid())
+        found |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+    return found | {name: os.environ[name] for name in passed if name in os.environ and not name.startswith("VENICE_")}
+
+
+def _run(command: Command, argv: list[str], data: bytes) -> str | None:
     import subprocess  # slow to import, and most starts never need it
 
+    timeout_s = command.timeout_s
     until = time.monotonic() + timeout_s
     try:
         process = subprocess.Popen(
@@ -98,7 +111,7 @@ def _run(argv: list[str], data: bytes, timeout_s: float) -> str | None:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             cwd="/",
-            env={name: value for name, value in os.environ.items() if not name.startswith("VENICE_")},
+            env=_environment(command.pass_env),
             start_new_session=True,
         )
     except OSError as error:

@@ -31,6 +31,11 @@ _CLOSINGS: Final = {
     b'"': (re.compile(rb'(?:\\"|[^"])*+"'), re.compile(rb'(?:\\.|[^"\\])*+"', re.DOTALL)),
     b"`": (re.compile(rb"(?:\\`|[^`])*+`"), re.compile(rb"[^`]*+`")),
 }
+_CONTINUED: Final = re.compile(rb"(?<!\\)(?:\\\\)*+\\(?:\r\n|\r|\n)?\Z")
+_COLON: Final = re.compile(rb"(?:\A|[\r\n])%b*+(?:export%b++)?[A-Za-z0-9_.-]++:\s*+\Z" % (_BLANK, _BLANK))
+# JavaScript takes these for the end of a line, even of a comment.
+_SEPARATED: Final = re.compile(rb"\xe2\x80[\xa8\xa9]([^\r\n]*+)")
+_UNSEEN_COMMENT: Final = re.compile(rb"\xc2\xa0\s*#")
 # Only what no program takes for a quote, a comment, a reference to another variable or the end of the value.
 _VALUE: Final = re.compile(rb"[A-Za-z0-9_.:/+=@-]+")
 
@@ -81,6 +86,7 @@ def changed(data: bytes, variable: str, value: bytes) -> bytes:
         SinkError: the file is ambiguous. The message names the line, never its text.
     """
     places = _places(data, variable)
+    _refuse_what_swallows(data, places[-1].at if places else len(data))
     if places:
         last = places[-1]
         # "NAME=# why" would otherwise become a value with a number sign in it.
@@ -90,6 +96,17 @@ def changed(data: bytes, variable: str, value: bytes) -> bytes:
     line_end = ending[0] if ending else b"\n"
     missing = b"" if data.removeprefix(_BOM)[-1:] in (b"", b"\n", b"\r") else line_end
     return data + missing + variable.encode() + b"=" + value + line_end
+
+
+def _refuse_what_swallows(data: bytes, at: int) -> None:
+    """Refuse a line before ours that some program takes ours for a part of."""
+    before = data[:at].removeprefix(_BOM)
+    if _CONTINUED.search(before):
+        raise _ambiguous(data, max(at - 1, 0), "ends in a backslash, with which a shell joins the next one to it")
+    if _COLON.search(before):
+        raise _ambiguous(
+            data, max(at - 1, 0), "ends in a colon, after which Node's dotenv takes the next one for its value"
+        )
 
 
 def fits(value: bytes) -> bool:
@@ -102,9 +119,15 @@ def _places(data: bytes, variable: str) -> list[_Line]:
     if b"\0" in data:
         raise SinkError("it is not a text file")
     mentioned = re.compile(rb"(?<![A-Za-z0-9_])%b(?![A-Za-z0-9_])" % re.escape(name))
+    # Each line is searched once, from its first separator on: a file of nothing but separators must not take hours.
+    hidden = next((each for each in _SEPARATED.finditer(data) if mentioned.search(data, *each.span(1))), None)
+    if hidden:
+        raise _ambiguous(data, hidden.start(), "names the variable after a separator that is a line end to JavaScript")
     places: list[_Line] = []
     for line in _lines(data):
         if line.key == name:
+            if not line.quote and _UNSEEN_COMMENT.search(data, line.start, line.end):
+                raise _ambiguous(data, line.at, "has a comment after a blank that programs read differently")
             if line.odd or line.quote == b"`":
                 raise _ambiguous(data, line.at, "sets the variable in a way that programs read differently")
             places.append(line)

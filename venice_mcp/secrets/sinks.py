@@ -27,10 +27,12 @@ class Command:
     Attributes:
         argv: the program's absolute path and its arguments, in which {variable} stands for the caller's word.
         timeout_s: after this time it is ended, with all that it started.
+        pass_env: names of variables of the server that it gets; the rest of its environment is a small fixed one.
     """
 
     argv: tuple[str, ...]
     timeout_s: float = 30.0
+    pass_env: tuple[str, ...] = ()
 
     @property
     def uses_variable(self) -> bool:

@@ -29,7 +29,7 @@ SELECT i.subject FROM events i WHERE i.kind = 'intended' AND i.account {accounts
                     AND n.kind IN ('made', 'unknown', 'displayed', 'lost')))
 ORDER BY i.seq
 """
-_MADE_IDS = "SELECT json_extract(data, '$.id') FROM events WHERE kind = 'made'"
+_MADE_IDS = "SELECT account, json_extract(data, '$.id') FROM events WHERE kind = 'made'"
 _REPEATED = ("acknowledged", "settled")
 """What may be recorded about a write more than once."""
 
@@ -94,20 +94,24 @@ class Journal:
         with self._record.transaction() as db:
             return self._open(db, account, now)
 
-    def made_under(self, key_id: str) -> str | None:
-        """How the making of this key was approved, if it was made from here."""
+    def made_under(self, key_id: str, account: str) -> str | None:
+        """How the making of this key was approved, if this Venice answered with it here, to one create and no other.
+
+        A key that was only found in the list afterwards may be somebody else's.
+        """
         query = (
-            "SELECT g.data FROM events m JOIN events g ON g.subject = substr(m.subject, 1, instr(m.subject, '/') - 1)"
-            " AND g.kind = 'granted' WHERE m.kind = 'made' AND json_extract(m.data, '$.id') = ?"
+            "SELECT m.account, g.data FROM events m"
+            " JOIN events g ON g.subject = substr(m.subject, 1, instr(m.subject, '/') - 1) AND g.kind = 'granted'"
+            " WHERE m.kind = 'made' AND json_extract(m.data, '$.id') = ? AND json_extract(m.data, '$.how') IS NULL"
         )
         with self._record.transaction() as db:
-            rows = db.rows(query, (key_id,))
-        return str(json.loads(rows[0][0]).get("how", "")) if rows else None
+            rows = [data for tag, data in db.rows(query, (key_id,)) if place_of(tag) == place_of(account)]
+        return str(json.loads(rows[0]).get("how", "")) if len(rows) == 1 else None
 
-    def made_ids(self) -> set[str]:
-        """Every key that is known to have been made from here."""
+    def made_ids(self, account: str) -> set[str]:
+        """Every key of this Venice that is known to have been made from here."""
         with self._record.transaction() as db:
-            return {str(key_id) for (key_id,) in db.rows(_MADE_IDS)}
+            return {str(key_id) for tag, key_id in db.rows(_MADE_IDS) if place_of(tag) == place_of(account)}
 
     @staticmethod
     def _append(

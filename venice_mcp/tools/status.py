@@ -38,8 +38,6 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
     except StoreError as error:
         waiting, matters = [], []
         problems.append(f"{error.what} {error.next_step} Until then nothing can be created, changed or revoked.")
-    if app.settings.policy_problem:
-        problems.append(f"{app.settings.policy_problem} Until then nothing can be created, changed or revoked.")
     found = await app.client.keys.all()
     admin = await app.client.keys.get("ADMIN")
     if admin.secret is None and not admin.problem:

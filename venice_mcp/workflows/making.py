@@ -311,11 +311,13 @@ class Maker:
         after = await self._keys_if_readable() if before is not None else None
         new = None
         if after is not None:
-            made_here = await anyio.to_thread.run_sync(self.store.journal.made_ids)
+            account = await self.client.keys.account()
+            made_here = await anyio.to_thread.run_sync(self.store.journal.made_ids, account)
             unclaimed = [key for key in after if key.id not in made_here]
             new = appeared(unclaimed, before, asked_at, description, kind)
         if new is not None and len(new) == 1 and as_asked(new[0], description, kind):
-            await self.guard.note(lost.write, "made", id=plain(new[0].id, 40), last6=plain(new[0].last6_chars, 6))
+            names = {"id": plain(new[0].id, 40), "last6": plain(new[0].last6_chars, 6)}
+            await self.guard.note(lost.write, "made", **names, how="found in the list")
             await self.guard.note(lost.write, "lost", why="Venice's answer was lost")
         return account_of_loss(lost, description, new, ours=ours)
 

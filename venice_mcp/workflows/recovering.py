@@ -151,7 +151,8 @@ class Recovery:
         """A create that was sent, perhaps, and no answer is on record."""
         intent = matter.intended["intent"]
         description, kind = str(intent["description"]), str(intent["api_key_type"])
-        made_here = await anyio.to_thread.run_sync(self.store.journal.made_ids)
+        account = await self.client.keys.account()
+        made_here = await anyio.to_thread.run_sync(self.store.journal.made_ids, account)
         unclaimed = [key for key in keys if key.id not in made_here]
         found = appeared(unclaimed, matter.intended.get("before"), matter.at, description, kind)
         fitting = [key for key in found if as_asked(key, description, kind)]
@@ -162,9 +163,9 @@ class Recovery:
             known = replace(matter, key_id=names["id"], last6=names["last6"], standing="undelivered", made_at=matter.at)
             # What displays a secret must have had the answer; without it nobody can.
             lost = replace(known, lost=_destination(matter).kind == "display")
-            return await self._making(lost, keys, what, ours=ours)
+            return await self._making(lost, keys, f"{told(lost)}.", ours=ours)
         if found:
-            more = f"Several keys may be the one, or none of them: {named(found)}."
+            more = f"It may be one of these, or none: {named(found)}."
             return Finding(matter.write, f"{what} {more}", "look", candidates=tuple(found[:5]))
         if self._is_fresh(matter):
             return Finding(matter.write, f"{what} No such key is there yet.", "wait")

@@ -27,7 +27,7 @@ NOT_CALLED = {
     "listModels",  # no tool needs the catalogue
     "getBillingUsage",  # sunset on 2026-09-16; it only answers 410
 }
-FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # --- what the tools take ---------------------------------------------------------------------------
 

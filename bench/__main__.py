@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 
 from bench import budgets
+from bench.audit import audit
 from bench.budgets import Line
+from bench.provision import provision
+from bench.scan import scan
 from bench.stdio import ServerError
 
-PARTS = ("start", "tools", "listings", "imports")
+PARTS = ("start", "tools", "listings", "imports", "audit", "provision", "scan")
 
 
 def print_line(line: Line) -> None:
@@ -27,6 +30,12 @@ def measure(part: str, ours: list[str], home: Path, pairs: int) -> tuple[list[Li
             return lines, ["Tokens by tool", *costs]
         case "listings":
             return budgets.listings(ours, home), []
+        case "scan":
+            return scan(), []
+        case "provision":
+            return provision(home), []
+        case "audit":
+            return audit(ours, home), []
         case _:
             lines, spent = budgets.imports(ours, home)
             return lines, [

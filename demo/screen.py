@@ -28,6 +28,10 @@ class Screen:
     def paragraph(self, text: str) -> None:
         self.line(textwrap.fill(text, self._width, break_on_hyphens=False))
 
+    def act(self, title: str) -> None:
+        self.line()
+        self.line(self._in_colour("1", f"== {title}"))
+
     def step(self, number: int, title: str) -> None:
         self.line()
         self.line(self._in_colour("1", f"{number:2}. {title}"))

@@ -10,11 +10,14 @@ from typing import cast
 import anyio
 from mcp.shared.exceptions import MCPError
 
+from demo.chores import CHORES
 from demo.person import Desk, Reader, Scripted
 from demo.screen import Screen
 from demo.session import Recorder, StepFailedError, connected
-from demo.steps import STEPS, Step, Tour, never_again
+from demo.steps import FIRST, LAST, Step, Tour, never_again
 
+STEPS = (*FIRST, *CHORES, *LAST)
+_ACTS = {1: "One key at a time", len(FIRST) + 1: "The chores of a team with many keys"}
 _INTERACTIVE = "VENICE_MCP_DEMO_INTERACTIVE"
 _OFF = ("", "0", "false", "no", "off")
 _INTERRUPTED = 130
@@ -91,6 +94,8 @@ async def _take(screen: Screen, recorder: Recorder, folder: Path, interactive: b
     async with connected(folder / "state", recorder, desk) as session:
         tour = Tour(screen, desk, session, recorder, folder)
         for number, (title, step) in enumerate(STEPS, 1):
+            if number in _ACTS:
+                screen.act(_ACTS[number])
             screen.step(number, title)
             is_last = number == len(STEPS)
             if not await _done(tour, step, tell=not is_last):

@@ -31,12 +31,16 @@ ORDER = [
     "secrets.folders",
     "secrets.tracking",
     "secrets.files",
+    "secrets.reports",
     "secrets.exchange",
     "secrets.envtext",
     "secrets.dotenv",
+    "secrets.tabletext",
+    "secrets.tables",
     "secrets.keyrings",
     "secrets.commands",
     "secrets.delivery",
+    "secrets.saved",
     "secrets",
     "policy",
     "policy.rules",
@@ -51,14 +55,20 @@ ORDER = [
     "models.wire",
     "models.requests",
     "models.results",
+    "models.leaks",
+    "models.plans",
+    "models.hygiene",
     "sandbox",
     "store.record",
     "store.journal",
+    "store.remembered",
     "store.approvals",
+    "store.plans",
     "store.trail",
     "store",
     "wallet",
     "client.pace",
+    "client.hurry",
     "client.network",
     "client.transport",
     "client.refusals",
@@ -66,18 +76,40 @@ ORDER = [
     "client.api",
     "client",
     "questions",
+    "plan_questions",
     "policy.reach",
     "policy.summary",
     "policy.gate",
     "proposals",
+    "patience",
     "guard",
     "asking",
     "workflows",
     "workflows.critical",
+    "workflows.facts",
+    "workflows.remedies",
+    "workflows.hygiene",
+    "workflows.hygiene_report",
     "workflows.changing",
     "workflows.finding_out",
     "workflows.making",
     "workflows.recovering",
+    "workflows.successors",
+    "workflows.templates",
+    "workflows.plan_rows",
+    "workflows.plans",
+    "workflows.undoing",
+    "leaks",
+    "leaks.placeholders",
+    "leaks.patterns",
+    "leaks.content",
+    "leaks.walking",
+    "leaks.folders",
+    "leaks.git",
+    "leaks.ignoring",
+    "leaks.history",
+    "leaks.worker",
+    "leaks.scanning",
     "app",
     "tools.fields",
     "tools.arguments",
@@ -85,9 +117,16 @@ ORDER = [
     "tools.build",
     "tools.listing",
     "tools.keys",
+    "tools.finding",
+    "tools.audit",
     "tools.limits",
     "tools.billing",
+    "tools.plans",
+    "tools.rotating",
+    "tools.provisioning",
+    "tools.several",
     "tools.recover",
+    "tools.scanning",
     "tools.status",
     "tools.web3",
     "tools",
@@ -111,6 +150,7 @@ REVEALING = {
     "secrets.dotenv.PreparedVariable._deliver",  # the .env file that deliver_to names
     "secrets.files.PreparedFile._deliver",  # the new file that deliver_to names
     "secrets.keyrings.PreparedEntry._deliver",  # the keyring's new entry
+    "secrets.tables.PreparedRow._deliver",  # the CSV or JSON file that takes many keys
     "secrets.redaction.Redactor._masked",
     "secrets.redaction.Redactor.add",
     "secrets.redaction._marker",
@@ -126,7 +166,7 @@ SHOWING = {
     "tools.keys.made_answer",  # a new key, in the result of the call that made it
     "tools.web3.venice_get_web3_token",  # a token to be signed elsewhere
 }
-PRINTING = {"approving", "auditing", "cli", "doctor", "serving", "sandbox.serving", "secrets.logs"}
+PRINTING = {"approving", "auditing", "leaks.worker", "cli", "doctor", "serving", "sandbox.serving", "secrets.logs"}
 HOLDING_THE_WALLET = {"wallet", "sandbox.wallet"}
 
 
@@ -237,7 +277,7 @@ def test_the_wallet_library_has_one_importer() -> None:
 
 
 def test_only_the_guard_makes_consents() -> None:
-    assert places_calling("Consent") == {"guard.Guard._redeem", "guard.Guard.take_back"}
+    assert places_calling("Consent") == {"guard.Guard._redeem", "guard.Guard.carry_step", "guard.Guard._undo"}
     # Nor does anybody get at the class by another road.
     for source in SOURCES:
         for node in ast.walk(source.tree):

@@ -16,6 +16,7 @@ from tests.test_harness import (
     KEYS,
     MODERN,
     NOON,
+    ROOT,
     UNKNOWN_ID,
     House,
     Json,
@@ -469,13 +470,21 @@ def test_a_period_for_a_key_whose_cap_is_cleared_is_refused(tmp_path: Path) -> N
 # --- input that looks bad and is not ---------------------------------------------------------------
 
 
+def beside(bench: House, name: str) -> str:
+    """A path in the folder of this house."""
+    return str(bench.app.settings.state_dir / name)
+
+
 def valid_calls(bench: House) -> dict[str, Json]:
     spare = bench.id_of("staging")
     return {
         "venice_status": {},
         "venice_recover": {},
+        "venice_scan_for_leaked_keys": {"folders": [str(ROOT / "skills")]},
         LIST: {},
         GET: {"key_id": spare},
+        "venice_find_api_key": {"description": "staging"},
+        "venice_audit_api_keys": {},
         CREATE: {"description": "nulls"},
         UPDATE: {"key_id": spare, "consumption_limit": {"usd": 6}},
         "venice_get_rate_limits": {},
@@ -485,6 +494,13 @@ def valid_calls(bench: House) -> dict[str, Json]:
         "venice_get_billing_balance": {},
         USAGE: {"page_size": 10},
         ANALYTICS: {},
+        "venice_rotate_api_key": {
+            "key_id": bench.id_of("Mei laptop"),
+            "deliver_to": {"kind": "file", "path": beside(bench, "rotated")},
+        },
+        "venice_provision_api_keys": {"names": ["a"], "deliver_to": {"kind": "csv", "path": beside(bench, "k.csv")}},
+        "venice_update_api_keys": {"key_ids": [bench.id_of("image service")], "consumption_limit": {"usd": 8}},
+        "venice_revoke_api_keys": {"key_ids": [bench.id_of("eval harness")]},
         REVOKE: {"key_id": spare},
     }
 
@@ -492,13 +508,13 @@ def valid_calls(bench: House) -> dict[str, Json]:
 def test_null_for_any_optional_argument_is_as_if_it_were_absent(tmp_path: Path) -> None:
     bench, plain = house(tmp_path / "a"), house(tmp_path / "b")
     fresh = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
-    calls = valid_calls(bench)
+    calls, same = valid_calls(bench), valid_calls(plain)
     assert set(calls) == {spec.name for spec in TOOLS}
     for spec in TOOLS:
         given = calls[spec.name]
         nulls = dict.fromkeys(set(spec.arguments.model_fields) - set(given))
         assert not bench.call(spec.name, {**nulls, **given}).is_error
-        assert not plain.call(spec.name, given).is_error
+        assert not plain.call(spec.name, same[spec.name]).is_error
     # A mint carries a fresh token and signature, and a new key has a fresh id.
     sent, expected = (
         [(each.method, fresh.sub("ID", str(each.url))) for each in one.edge.sent] for one in (bench, plain)

@@ -41,6 +41,7 @@ from tests.test_harness import (
     house,
     text_of,
 )
+from tests.user import VARIABLES
 from venice_mcp.secrets import install_logging
 
 CONFIGURED = {"ADMIN": ADMIN_KEY, "INFERENCE": INFERENCE_KEY, "WALLET": WALLET_KEY}
@@ -345,7 +346,7 @@ def walks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]:
     for era in ERAS:
         folder = tmp_path_factory.mktemp("walk")
         command = [sys.executable, "-P", "-m", "tests.test_canary", era, str(folder)]
-        environment = {**os.environ, **KEYS, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, **KEYS, **_ours()}
         pipe = subprocess.PIPE
         running.append((era, folder, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)))
     found: dict[str, Walk] = {}
@@ -461,7 +462,11 @@ class Processes:
 
 
 def _environment() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(ROOT)}
+    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **_ours()}
+
+
+def _ours() -> dict[str, str]:
+    return VARIABLES | {"PYTHONPATH": f"{ROOT}{os.pathsep}{VARIABLES['PYTHONPATH']}"}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.contract.contract import Contract
-from tests.test_harness import KEYS, WALLET_KEY, House, Json, Sent, data_of, house, text_of
+from tests.test_harness import KEYS, ROOT, WALLET_KEY, House, Json, Sent, data_of, house, text_of
 from venice_mcp.client import VeniceClient
 from venice_mcp.secrets import looks_like_secret
 from venice_mcp.text import plain
@@ -252,13 +252,24 @@ def foreign_signature(bench: House) -> Json:
 def walk(bench: House) -> list[tuple[str, Json]]:
     """A call of every tool."""
     spare = bench.id_of("staging")
+    here = str(bench.app.settings.state_dir)
     return [
         ("venice_status", {}),
         ("venice_list_api_keys", {}),
         ("venice_list_api_keys", {"sort": "usage", "unused_for_days": 1, "text": "a", "without_cap": True}),
         ("venice_get_api_key", {"key_id": spare}),
+        ("venice_find_api_key", {"configured": "INFERENCE"}),
+        ("venice_audit_api_keys", {}),
+        ("venice_audit_api_keys", {"page": 1}),
         ("venice_create_api_key", {"description": "walk", "consumption_limit": {"usd": 1}, "expires_in_days": 3}),
         ("venice_update_api_key", {"key_id": spare, "consumption_limit": {"usd": 7}, "limit_period": "MONTH"}),
+        ("venice_rotate_api_key", {"key_id": spare, "deliver_to": {"kind": "file", "path": f"{here}/rotated"}}),
+        (
+            "venice_provision_api_keys",
+            {"names": ["a", "b"], "consumption_limit": {"usd": 1}, "deliver_to": {"kind": "files", "path": here}},
+        ),
+        ("venice_update_api_keys", {"key_ids": [spare], "consumption_limit": {"usd": 8}}),
+        ("venice_revoke_api_keys", {"key_ids": [bench.id_of("Mei laptop")]}),
         ("venice_revoke_api_key", {"key_id": spare}),
         ("venice_get_rate_limits", {"api_key_type": "INFERENCE"}),
         ("venice_get_rate_limits", {"api_key_type": "ADMIN"}),
@@ -269,6 +280,7 @@ def walk(bench: House) -> list[tuple[str, Json]]:
         ("venice_get_billing_usage", {"page_size": 10}),
         ("venice_get_usage_analytics", {}),
         ("venice_recover", {}),
+        ("venice_scan_for_leaked_keys", {"folders": [str(ROOT / "skills")]}),
     ]
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.user import VARIABLES
+
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo" / "run.py"
-STEPS = 17
+STEPS = 24
 SECRET = re.compile(r"VENICE_(?:INFERENCE|ADMIN)_KEY_SANDBOX_[A-Za-z0-9]{16,}")
 TAKES_S = 90
 CTRL_C = "ctrl-c"
@@ -27,7 +29,7 @@ def run_demo(**extra: str) -> "subprocess.CompletedProcess[str]":
     kept.pop("NO_COLOR", None)
     return subprocess.run(
         [sys.executable, str(DEMO)],
-        env=kept | extra,
+        env=kept | VARIABLES | extra,
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -85,7 +87,7 @@ def sabotaged(folder: Path, main: str) -> "subprocess.CompletedProcess[str]":
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(main)
-    return run_demo(PYTHONPATH=str(folder))
+    return run_demo(PYTHONPATH=f"{folder}{os.pathsep}{VARIABLES['PYTHONPATH']}")
 
 
 def test_a_server_that_cannot_start_fails_the_demo_in_a_few_words(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_server_that_cannot_start_fails_the_demo_in_a_few_words(tmp_path: Path
 
 REAL = """
 import os, subprocess, sys, threading
-env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+env = os.environ | {"PYTHONPATH": os.environ["PYTHONPATH"].split(os.pathsep)[1]}
 command = [sys.executable, "-m", "venice_mcp", *sys.argv[1:]]
 """
 
@@ -154,7 +156,8 @@ def drive(extra: dict[str, str], answers: list[str]) -> tuple[int, str]:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(DEMO)],
-        env=kept | {"TERM": "xterm", "COLUMNS": "100"} | extra,  # wide enough that no sentence looked for is broken
+        # Wide enough that no sentence looked for is broken.
+        env=kept | VARIABLES | {"TERM": "xterm", "COLUMNS": "100"} | extra,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -189,14 +192,17 @@ def drive(extra: dict[str, str], answers: list[str]) -> tuple[int, str]:
 
 
 def test_a_reader_who_refuses_everything_sees_that_nothing_is_written() -> None:
-    # Declined, word not typed, closed by Enter, box not ticked, box not ticked, closed by Enter, declined.
+    # Declined, word not typed, closed by Enter, box not ticked, box not ticked, closed by Enter, declined; the second
+    # act: box not ticked, and then nobody is asked any more.
     status, text = drive(
         {"VENICE_MCP_DEMO_INTERACTIVE": "1", "NO_COLOR": "1"},
-        answers=["n\n", "yes please\n", "\n", "maybe\n", "maybe\n", "\n", "n\n"],
+        answers=["n\n", "yes please\n", "\n", "maybe\n", "maybe\n", "\n", "n\n", "no way\n", "n\n", "n\n", "n\n"],
     )
     assert status == 0, text
     assert len(re.findall(r"^  ok  ", text, re.MULTILINE)) == STEPS
-    assert text.count("not approved, so not done; all 25 keys are as") == 7
+    said = " ".join(text.split())
+    assert said.count("not approved, so not done; all 25 keys are as before") == 11
+    assert said.count("whoever declined so much is not asked again at once") == 3
     assert SECRET.findall(text) == []
     assert "No secret was displayed" in text
     assert "\x1b[" not in text, "NO_COLOR counts on a terminal too"
@@ -205,7 +211,7 @@ def test_a_reader_who_refuses_everything_sees_that_nothing_is_written() -> None:
 def test_a_reader_may_approve_what_the_tour_declines() -> None:
     status, text = drive(
         {"VENICE_MCP_DEMO_INTERACTIVE": "1", "NO_COLOR": "1"},
-        answers=["y\n", "change\n", "n\n", "n\n", "n\n", "REVOKE\n", "n\n"],
+        answers=["y\n", "change\n", "n\n", "n\n", "n\n", "REVOKE\n", "n\n", "n\n", "y\n", "n\n", "n\n"],
     )
     assert status == 0, text
     assert "The tour would decline here" in text

@@ -186,7 +186,7 @@ REVOKED = ANY_KEY.map(lambda key: Request("deleteApiKey", {"id": ID}, key))
 REQUESTS = st.tuples(
     st.one_of(MADE, NEARLY, NEARLY, CHANGED, REVOKED), st.sampled_from([False, False, False, True])
 ).map(lambda parts: replace(parts[0], own_key=parts[1]))
-KINDS = st.lists(st.sampled_from(["display", "file", "dotenv", "keyring", "command"]), unique=True).map(tuple)
+KINDS = st.lists(st.sampled_from(["display", "file", "dotenv", "json", "keyring", "command"]), unique=True).map(tuple)
 CAPS = st.sampled_from([0.0, 5.0, 500.0, math.inf])
 ALLOWANCES = st.builds(
     Allowance,

@@ -203,7 +203,10 @@ WRONG = [
     ("[keys.max_cap.EPOCH]\nusd = -1", "keys.max_cap.EPOCH.usd must be greater than or equal to 0"),
     ("[keys.max_cap.EPOCH]\nusd = inf", "keys.max_cap.EPOCH.usd must be"),
     ("[keys.max_cap]\nusd = 5", "keys.max_cap.usd must be"),
-    ('[secrets]\nsinks = ["mail"]', "secrets.sinks[0] must be 'display', 'file', 'dotenv', 'keyring' or 'command'"),
+    (
+        '[secrets]\nsinks = ["mail"]',
+        "secrets.sinks[0] must be 'display', 'file', 'dotenv', 'csv', 'json', 'keyring' or 'command'",
+    ),
     ('[secrets]\nfolders = ["secrets"]', "secrets.folders[0] must be an absolute path"),
     ('[secrets.commands.op]\nargv = ["op"]', "secrets.commands.op.argv must begin with the absolute path"),
     ("[secrets.commands.op]\nargv = []", "secrets.commands.op.argv must have at least 1 item"),

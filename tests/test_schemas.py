@@ -15,7 +15,7 @@ from tests.test_contract_client import walk
 from tests.test_harness import ERAS, MODERN, Json, data_of, house, text_of
 from venice_mcp.tools import TOOLS
 
-MOST_TOKENS = 4_500
+MOST_TOKENS = 7_500
 LONGEST_DESCRIPTION = 600
 
 
@@ -73,7 +73,7 @@ def test_what_a_model_sees_of_venice_recover(tools: dict[str, Tool]) -> None:
                 "idempotentHint": True,
                 "openWorldHint": True,
             },
-            "description": "Find out what interrupted or lost calls left behind (writes of unknown outcome, keys whose secret reached nobody) and settle it by reading Venice. With revoke, ends such a key after a person approved it. With acknowledge, notes that the person stored a displayed secret. Makes no key.",
+            "description": "Find out what interrupted or lost calls left behind (writes of unknown outcome, keys whose secret reached nobody, unfinished plans) and settle it by reading Venice. revoke ends such a key after a person approved it; acknowledge notes that the person stored a displayed secret; resume goes on with an approved plan.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,
@@ -86,7 +86,22 @@ def test_what_a_model_sees_of_venice_recover(tools: dict[str, Tool]) -> None:
                     "acknowledge": {
                         "description": "Key id or entry name; only when the person said that the secret is stored",
                         "maxLength": 40,
-                        "pattern": "^[A-Za-z0-9/-]+$",
+                        "pattern": "^[A-Za-z0-9/.-]+$",
+                        "type": "string",
+                    },
+                    "resume": {
+                        "description": "Plan to go on with",
+                        "pattern": "^[A-Za-z0-9]{4}-[A-Za-z0-9]{4}$",
+                        "type": "string",
+                    },
+                    "undo": {
+                        "description": "Plan whose work to take back, after approval",
+                        "pattern": "^[A-Za-z0-9]{4}-[A-Za-z0-9]{4}$",
+                        "type": "string",
+                    },
+                    "give_up": {
+                        "description": "Plan to drop; what is done stays",
+                        "pattern": "^[A-Za-z0-9]{4}-[A-Za-z0-9]{4}$",
                         "type": "string",
                     },
                 },
@@ -173,6 +188,94 @@ def test_what_a_model_sees_of_venice_get_api_key(tools: dict[str, Tool]) -> None
                         "pattern": "^[A-Za-z0-9_-]{6}$",
                         "type": "string",
                     },
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_find_api_key(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_find_api_key"]) == snapshot(
+        {
+            "title": "Find out which key it is",
+            "annotations": {
+                "title": "Find out which key it is",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Tell which key a person means, by its last six characters, its description, or as the one this server holds. Never takes the key itself. If several match, ask the person which.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "last6_chars": {
+                        "description": "How the key ends; case matters",
+                        "maxLength": 6,
+                        "minLength": 6,
+                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "type": "string",
+                    },
+                    "description": {"description": "All or part of it", "maxLength": 64, "type": "string"},
+                    "configured": {
+                        "description": "The key of this type that this server holds",
+                        "enum": ["INFERENCE", "ADMIN"],
+                        "type": "string",
+                    },
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_audit_api_keys(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_audit_api_keys"]) == snapshot(
+        {
+            "title": "Audit all API keys",
+            "annotations": {
+                "title": "Audit all API keys",
+                "readOnlyHint": False,
+                "destructiveHint": False,
+                "idempotentHint": False,
+                "openWorldHint": True,
+            },
+            "description": "Audit the hygiene of all keys (caps, expiry, use, ADMIN keys, descriptions, policy), each finding with evidence and the call that mends it. Without page, code or severity: a summary. Changes no key; report_path writes a new file. Show findings before making any call.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "code": {"description": "Details of a code of the summary", "maxLength": 40, "type": "string"},
+                    "severity": {
+                        "description": "Details of these",
+                        "enum": ["high", "medium", "low"],
+                        "type": "string",
+                    },
+                    "page": {
+                        "description": "Details; 1 is the first page",
+                        "maximum": 500,
+                        "minimum": 1,
+                        "type": "integer",
+                    },
+                    "limit": {"default": 20, "maximum": 50, "minimum": 1, "type": "integer"},
+                    "report_path": {
+                        "description": "New .md file, absolute or ~/, for all findings",
+                        "maxLength": 300,
+                        "type": "string",
+                    },
+                    "unused_days": {
+                        "default": 30,
+                        "description": "At least 7",
+                        "maximum": 36500,
+                        "minimum": 0,
+                        "type": "number",
+                    },
+                    "never_used_days": {"default": 7, "maximum": 36500, "minimum": 0, "type": "number"},
+                    "expiring_days": {"default": 14, "maximum": 36500, "minimum": 0, "type": "number"},
+                    "cap_percent": {"default": 80, "exclusiveMinimum": 0, "maximum": 100, "type": "number"},
+                    "admin_count": {"default": 2, "maximum": 500, "minimum": 0, "type": "integer"},
+                    "admin_age_days": {"default": 90, "maximum": 36500, "minimum": 0, "type": "number"},
+                    "key_count": {"default": 450, "maximum": 500, "minimum": 1, "type": "integer"},
                 },
             },
         }
@@ -384,6 +487,304 @@ def test_what_a_model_sees_of_venice_revoke_api_key(tools: dict[str, Tool]) -> N
                         "type": "string",
                     },
                 },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_rotate_api_key(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_rotate_api_key"]) == snapshot(
+        {
+            "title": "Rotate an API key",
+            "annotations": {
+                "title": "Rotate an API key",
+                "readOnlyHint": False,
+                "destructiveHint": True,
+                "idempotentHint": False,
+                "openWorldHint": True,
+            },
+            "description": "Replace a key by a successor with the same settings after a person approved it: saved to deliver_to, proven to work, only then the old key ends (after a grace period that Venice enforces). Use it on a schedule or when somebody leaves; for a leaked key set leaked. If it says so, call again with the same arguments to go on.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "key_id": {
+                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                        "type": "string",
+                    },
+                    "last6_chars": {
+                        "description": "Instead of key_id: last six characters of the key",
+                        "maxLength": 6,
+                        "minLength": 6,
+                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "type": "string",
+                    },
+                    "deliver_to": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "kind": {
+                                "default": "file",
+                                "enum": ["file", "dotenv", "keyring", "command", "display"],
+                                "type": "string",
+                            },
+                            "path": {
+                                "description": "file, dotenv: absolute or ~/ path; file is made new",
+                                "maxLength": 200,
+                                "minLength": 1,
+                                "type": "string",
+                            },
+                            "variable": {
+                                "description": "dotenv, keyring: e.g. VENICE_API_KEY",
+                                "maxLength": 64,
+                                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+                                "type": "string",
+                            },
+                            "name": {
+                                "description": "command: as policy names it",
+                                "maxLength": 40,
+                                "pattern": "^[A-Za-z0-9_-]+$",
+                                "type": "string",
+                            },
+                        },
+                        "type": "object",
+                        "description": "Where the new secret goes; not display",
+                    },
+                    "grace_hours": {
+                        "default": 24,
+                        "description": "The old key lives on so long; 0 ends it at once",
+                        "maximum": 2160,
+                        "minimum": 0,
+                        "type": "number",
+                    },
+                    "leaked": {
+                        "default": False,
+                        "description": "Emergency: revokes the old key FIRST, then makes the successor",
+                        "type": "boolean",
+                    },
+                    "own_key": {
+                        "default": False,
+                        "description": "Needed for a key this server itself runs on",
+                        "type": "boolean",
+                    },
+                    "expires_in_days": {
+                        "description": "Days from now",
+                        "exclusiveMinimum": 0,
+                        "maximum": 36500,
+                        "type": "number",
+                    },
+                },
+                "required": ["deliver_to"],
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_provision_api_keys(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_provision_api_keys"]) == snapshot(
+        {
+            "title": "Make many API keys",
+            "annotations": {
+                "title": "Make many API keys",
+                "readOnlyHint": False,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Make many INFERENCE keys from one template after a person approved it, e.g. a capped key per customer; secrets go to files, never the chat. Descriptions that exist are left alone. At 20 keys a minute: call again with the same arguments until it is finished; nobody is asked again.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "consumption_limit": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                        },
+                        "type": "object",
+                        "description": "Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap",
+                    },
+                    "limit_period": {
+                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "enum": ["EPOCH", "MONTH", "LIFETIME"],
+                        "type": "string",
+                    },
+                    "model_privacy": {
+                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
+                        "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
+                        "type": "string",
+                    },
+                    "expires_in_days": {
+                        "description": "Days from now",
+                        "exclusiveMinimum": 0,
+                        "maximum": 36500,
+                        "type": "number",
+                    },
+                    "expires_at": {
+                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
+                        "maxLength": 40,
+                        "type": "string",
+                    },
+                    "ip_allowlist": {
+                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "items": {"type": "string"},
+                        "maxItems": 100,
+                        "minItems": 1,
+                        "type": "array",
+                    },
+                    "names": {
+                        "description": "Either names or names_file",
+                        "items": {"type": "string"},
+                        "maxItems": 500,
+                        "minItems": 1,
+                        "type": "array",
+                    },
+                    "names_file": {
+                        "description": "CSV (column name) or JSON list, absolute or ~/ path",
+                        "maxLength": 200,
+                        "type": "string",
+                    },
+                    "description": {
+                        "default": "{name}",
+                        "description": "Of each key, e.g. 'cust:{name}'",
+                        "maxLength": 64,
+                        "type": "string",
+                    },
+                    "deliver_to": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "kind": {"enum": ["files", "csv", "json", "dotenv"], "type": "string"},
+                            "path": {
+                                "description": "Absolute or ~/: for files a folder, else the file",
+                                "maxLength": 200,
+                                "minLength": 1,
+                                "type": "string",
+                            },
+                            "variable": {
+                                "default": "VENICE_KEY_{NAME}",
+                                "description": "For dotenv",
+                                "maxLength": 64,
+                                "pattern": "^[A-Za-z_][A-Za-z0-9_]*\\{NAME\\}[A-Za-z0-9_]*$",
+                                "type": "string",
+                            },
+                        },
+                        "required": ["kind", "path"],
+                        "type": "object",
+                    },
+                },
+                "required": ["deliver_to"],
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_update_api_keys(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_update_api_keys"]) == snapshot(
+        {
+            "title": "Change several API keys",
+            "annotations": {
+                "title": "Change several API keys",
+                "readOnlyHint": False,
+                "destructiveHint": True,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Make the same change to several keys after a person approved the before and after of each, e.g. a cap for every key that has none. Keys that are so already are left alone; call again to go on.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "consumption_limit": {
+                        "additionalProperties": False,
+                        "properties": {
+                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                        },
+                        "type": "object",
+                        "description": "New caps, e.g. {'usd': 5}; 0 blocks, one left out stays",
+                    },
+                    "limit_period": {
+                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "enum": ["EPOCH", "MONTH", "LIFETIME"],
+                        "type": "string",
+                    },
+                    "model_privacy": {
+                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
+                        "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
+                        "type": "string",
+                    },
+                    "expires_in_days": {
+                        "description": "Days from now",
+                        "exclusiveMinimum": 0,
+                        "maximum": 36500,
+                        "type": "number",
+                    },
+                    "expires_at": {
+                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
+                        "maxLength": 40,
+                        "type": "string",
+                    },
+                    "ip_allowlist": {
+                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "items": {"type": "string"},
+                        "maxItems": 100,
+                        "minItems": 1,
+                        "type": "array",
+                    },
+                    "clear": {
+                        "description": "Remove these; anything left out stays as it is",
+                        "items": {"enum": ["usd_cap", "diem_cap", "expires_at", "ip_allowlist"], "type": "string"},
+                        "maxItems": 4,
+                        "type": "array",
+                    },
+                    "key_ids": {
+                        "description": "Ids from venice_list_api_keys",
+                        "items": {
+                            "description": "Key id (UUID) from venice_list_api_keys",
+                            "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                            "type": "string",
+                        },
+                        "maxItems": 100,
+                        "minItems": 1,
+                        "type": "array",
+                    },
+                },
+                "required": ["key_ids"],
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_revoke_api_keys(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_revoke_api_keys"]) == snapshot(
+        {
+            "title": "Revoke several API keys",
+            "annotations": {
+                "title": "Revoke several API keys",
+                "readOnlyHint": False,
+                "destructiveHint": True,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Revoke several keys for good after a person saw the list with each one's last use and approved it. Use it to clean up after venice_audit_api_keys. What changed meanwhile is left alone; call again to go on.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "key_ids": {
+                        "description": "Ids from venice_list_api_keys",
+                        "items": {
+                            "description": "Key id (UUID) from venice_list_api_keys",
+                            "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                            "type": "string",
+                        },
+                        "maxItems": 100,
+                        "minItems": 1,
+                        "type": "array",
+                    }
+                },
+                "required": ["key_ids"],
             },
         }
     )
@@ -635,6 +1036,49 @@ def test_what_a_model_sees_of_venice_get_usage_analytics(tools: dict[str, Tool])
     )
 
 
+def test_what_a_model_sees_of_venice_scan_for_leaked_keys(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_scan_for_leaked_keys"]) == snapshot(
+        {
+            "title": "Scan for leaked keys",
+            "annotations": {
+                "title": "Scan for leaked keys",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Find Venice keys and wallet keys left in files and git history on this machine, and which of them are live. Use it when a key may have leaked or before publishing code. Nothing found is shown, sent or stored but path, line, kind and last six; nothing is changed. Live ones: rotate or revoke.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "folders": {
+                        "description": "Absolute or ~/ paths",
+                        "items": {"maxLength": 1000, "minLength": 1, "type": "string"},
+                        "maxItems": 20,
+                        "minItems": 1,
+                        "type": "array",
+                    },
+                    "git_history": {
+                        "default": False,
+                        "description": "Also all that their git repositories ever held",
+                        "type": "boolean",
+                    },
+                    "respect_gitignore": {
+                        "default": False,
+                        "description": "Leave out what git ignores, such as .env",
+                        "type": "boolean",
+                    },
+                    "max_seconds": {"default": 33, "maximum": 33, "minimum": 1, "type": "integer"},
+                    "limit": {"default": 50, "maximum": 200, "minimum": 1, "type": "integer"},
+                    "page": {"default": 1, "maximum": 1000, "minimum": 1, "type": "integer"},
+                },
+                "required": ["folders"],
+            },
+        }
+    )
+
+
 def test_every_tool_has_its_snapshot(tools: dict[str, Tool]) -> None:
     tested = {name.removeprefix("test_what_a_model_sees_of_") for name in globals() if "what_a_model_sees_of_" in name}
     assert tested == set(tools) == {spec.name for spec in TOOLS}
@@ -653,8 +1097,10 @@ def test_every_annotation_is_stated_and_fits_the_tool(tools: dict[str, Tool]) ->
         stated = (notes.read_only_hint, notes.destructive_hint, notes.idempotent_hint, notes.open_world_hint)
         assert all(isinstance(hint, bool) for hint in stated), name
         # venice_recover revokes when it is told to.
-        destroys = "_update_" in name or "_revoke_" in name or name == "venice_recover"
-        assert notes.read_only_hint is not ("_create_" in name or destroys), name
+        destroys = any(word in name for word in ("_update_", "_revoke_", "_rotate_")) or name == "venice_recover"
+        # venice_audit_api_keys writes a new file when it is told to.
+        writes = "_create_" in name or "_provision_" in name or destroys or name == "venice_audit_api_keys"
+        assert notes.read_only_hint is not writes, name
         assert notes.destructive_hint is destroys, name
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule
 
 from tests.test_harness import NOON, ROOT
-from venice_mcp.store import APPROVAL_LIFETIME, Store, StoreError
+from venice_mcp.store import APPROVAL_LIFETIME, MAKING_PACE, Pace, Store, StoreError
 from venice_mcp.store.record import SCHEMA_VERSION
 
 DATA = {"tool": "venice_create_api_key", "headline": "Create?"}
@@ -148,16 +148,17 @@ def test_what_was_granted_on_a_terminal_is_spent_without_an_answer(tmp_path: Pat
     assert store.approvals.spend("NONE-SUCH", how="x", now=NOON) == "expired"
 
 
-def test_the_pace_of_creates_is_counted_by_account_and_tool(tmp_path: Path) -> None:
+def test_the_pace_of_creates_is_counted_by_account_and_operation(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    for seconds in (0, 30, 59):
+    for seconds, operation in ((0, "createApiKey"), (30, "createApiKey"), (40, "updateApiKey"), (59, "createApiKey")):
         moment = NOON + timedelta(seconds=seconds)
-        store.approvals.spend(asked(store, moment), how="x", now=moment)
+        intended = {"operation": operation}
+        assert store.approvals.spend(asked(store, moment), how="x", now=moment, intended=intended) is None
     since = NOON + timedelta(seconds=10)
-    tools = (DATA["tool"],)
-    assert len(store.approvals.spent_since(account="a", tools=tools, since=since)) == 2
-    assert not store.approvals.spent_since(account="b", tools=tools, since=since)
-    assert not store.approvals.spent_since(account="a", tools=("other",), since=since)
+    assert len(store.approvals.written_since(MAKING_PACE, account="a", since=since)) == 2
+    assert not store.approvals.written_since(MAKING_PACE, account="b", since=since)
+    revoking = Pace(("deleteApiKey",), 20, timedelta(minutes=1))
+    assert not store.approvals.written_since(revoking, account="a", since=since)
 
 
 # --- the file --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, cast
 
 from mcp.server.mcpserver import Context
@@ -17,6 +18,7 @@ from venice_mcp.store import Store
 from venice_mcp.workflows.changing import Changer
 from venice_mcp.workflows.critical import Critical
 from venice_mcp.workflows.making import Maker
+from venice_mcp.workflows.plans import Planner
 from venice_mcp.workflows.recovering import Recovery
 
 Ctx = Context[Any, Any]
@@ -57,6 +59,11 @@ class App:
     @property
     def changer(self) -> Changer:
         return Changer(self.client, self.guard, self.critical)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """One for all requests: it knows which plans are being carried out."""
+        return Planner(self.maker, self.changer, self.recovery)
 
 
 def app_of(ctx: Ctx) -> App:

@@ -94,7 +94,7 @@ def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal | 
         return await _guard(ctx).open_case(proposal) if proposal is not None else None
 
     async def ask(ctx: Context[Any, Any], case: Annotated[Case | None, Resolve(find)]) -> Elicit[Answer] | Standing:
-        if case is None or case.approval.state == "granted":
+        if case is None or case.granted:
             return Standing("granted")
         if case.unasked is not None:
             return Standing("allowed")

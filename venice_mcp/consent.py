@@ -41,6 +41,12 @@ class Consent:
         self._used = False
         self._made: str | None = None
 
+    @property
+    def intent(self) -> dict[str, Any]:
+        """What it covers, a copy."""
+        covered: dict[str, Any] = json.loads(self._intent)
+        return covered
+
     def claim(self, operation: str, intent: Intent) -> None:
         """Use the consent up for this write.
 

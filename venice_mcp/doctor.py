@@ -11,7 +11,7 @@ import anyio
 from venice_mcp import __version__
 from venice_mcp.app import App
 from venice_mcp.errors import VeniceError
-from venice_mcp.policy.gate import summary
+from venice_mcp.policy.summary import summary
 from venice_mcp.secrets import Redactor
 from venice_mcp.settings import VARIABLES, KeyKind, Settings
 from venice_mcp.text import amount, span

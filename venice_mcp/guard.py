@@ -2,13 +2,15 @@
 
 `open_case` freezes what a person will be shown; `judge` says whether the answer approves; `carry_out` looks at policy
 and target a last time, spends the recorded approval and records the write in one transaction, and only then makes the
-consent, sends the write and records what became of it.
+consent, sends the write and records what became of it. An approval of several writes is spent by `begin`, and each of
+its steps is looked at and recorded in the same way by `carry_step`, once.
 """
 
 import logging
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, cast
 
@@ -18,28 +20,30 @@ from mcp.server.mcpserver.resolve import AcceptedElicitation, DeclinedElicitatio
 from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, ArgumentError, VeniceError
 from venice_mcp.models.wire import NewKeyData
+from venice_mcp.patience import DENIALS_COUNT_FOR, asking_again
 from venice_mcp.policy.gate import Request, allowance_for, narrows_only, violations, why_not_allowed
 from venice_mcp.proposals import (
     Answer,
     Approved,
     Case,
+    Plan,
     Proposal,
     Standing,
+    Step,
+    Target,
     Unasked,
     Verdict,
     confirms,
     differences,
     digest,
+    recorded_plan,
 )
-from venice_mcp.secrets import Redactor
+from venice_mcp.secrets import Redactor, Secret
 from venice_mcp.settings import Settings
-from venice_mcp.store import MAKING_PACE, Approval, Budget, Denial, Outcome, Refusal, Store, StoreError, this_process
+from venice_mcp.store import MAKING, MAKING_PACE, Approval, Budget, Outcome, Refusal, Store, StoreError, this_process
 
-DENIALS_COUNT_FOR = timedelta(hours=1)
-_AGAIN_AFTER = (timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
-"""How long the same call is not asked again after its first, second and third denial."""
-_TOOL_DENIALS, _ALL_DENIALS = 3, 6
-"""So many denials of a tool, whatever the arguments, and every call of it waits; so many of anything, and all do."""
+_SENT = ("intent", "deliver_to", "steps")
+"""What of a proposal reaches Venice or a destination, and so may not be altered after it was shown."""
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -87,8 +91,12 @@ class Guard:
 
     def _open_case(self, proposal: Proposal, account: str) -> Case:
         now = self._now()
-        self._check_policy(proposal)
         approvals = self.store.approvals
+        begun = self._begun(proposal, account, now)
+        if begun is not None:
+            return begun
+        for request in self._requests(proposal):
+            self._check_policy(request)
         found = approvals.open_for(account=account, fingerprint=proposal.fingerprint, now=now)
         if found is not None:
             # What one server runs on another may not; the word that locks it out must be asked for by its own question.
@@ -105,15 +113,24 @@ class Guard:
             )
         frozen = proposal.frozen()
         # Only what a person reads may be altered: what will be sent must be what was asked for, or not be sent.
-        data = self._redactor.redact_tree(frozen) | {"intent": frozen["intent"], "deliver_to": frozen["deliver_to"]}
-        sent = [frozen["intent"], frozen["deliver_to"]]
+        sent = {name: frozen[name] for name in _SENT if name in frozen}
+        data = self._redactor.redact_tree(frozen) | sent
         if self._redactor.redact_tree(sent) != sent:
             raise ArgumentError("arguments", "hold a secret.", "Leave it out; it was not sent anywhere.")
         unasked = self._unasked(proposal, account)
         if unasked is None:
             self._check_patience(proposal, account, now)
         approval = approvals.find_or_ask(account=account, fingerprint=proposal.fingerprint, data=data, now=now)
-        return Case(approval, proposal.as_recorded(data), unasked)
+        # That of another process, if it asked meanwhile: what its question says was asked.
+        return Case(approval, proposal.as_recorded(approval.data), unasked)
+
+    def _begun(self, proposal: Proposal, account: str, now: datetime) -> Case | None:
+        """The plan that this very call began before: it covers what is left of it, and nothing else."""
+        if not proposal.steps:
+            return None
+        plan = self.store.plans.running(account=account, fingerprint=proposal.fingerprint, now=now)
+        approval = self.store.approvals.get(plan.code, now) if plan is not None else None
+        return Case(approval, proposal.as_recorded(approval.data), begun=True) if approval is not None else None
 
     def question(self, case: Case) -> str:
         """The text of the question, without secrets that became known since it was frozen."""
@@ -134,16 +151,14 @@ class Guard:
 
     # --- policy -------------------------------------------------------------------------------
 
-    def _request(self, proposal: Proposal) -> Request:
-        return Request(
-            operation=proposal.operation,
-            intent=proposal.intent,
-            target=proposal.target,
-            destination=proposal.destination,
-            own_key=proposal.own_key,
-        )
+    def _requests(self, proposal: Proposal) -> list[Request]:
+        """What will be sent, as policy looks at it."""
+        if not proposal.steps:
+            return [_request(proposal, proposal.intent, proposal.target)]
+        now, targets = self._now(), proposal.target or {}
+        return [_request(step, step.intent_at(now), targets.get(str(step.intent.get("id")))) for step in proposal.steps]
 
-    def _check_policy(self, proposal: Proposal) -> None:
+    def _check_policy(self, request: Request) -> None:
         """The one gate: what will be sent, whoever asks for it and however it was approved."""
         if self._settings.policy_problem:
             raise VeniceError(
@@ -151,9 +166,9 @@ class Guard:
                 next_step="The operator mends the file and restarts the server; `venice-mcp doctor` checks it.",
                 code="policy_unusable",
             )
-        broken = violations(self._settings.policy, self._request(proposal), self._now())
+        broken = violations(self._settings.policy, request, self._now())
         if broken:
-            _log.warning("Policy refused a %s: %s", proposal.operation, "; ".join(broken))
+            _log.warning("Policy refused a %s: %s", request.operation, "; ".join(broken))
             raise VeniceError(
                 f"The operator's policy forbids this: {'; '.join(broken)}.",
                 next_step="Ask for something the policy allows, or tell the person; only the operator changes it.",
@@ -163,9 +178,9 @@ class Guard:
     def _unasked(self, proposal: Proposal, account: str) -> Unasked | None:
         """Whether policy lets this go without a question."""
         policy, now = self._settings.policy, self._now()
-        if not self._settings.allowances_hold or proposal.own_key:
+        if not self._settings.allowances_hold or proposal.own_key or proposal.steps:
             return None
-        request = self._request(proposal)
+        request = _request(proposal, proposal.intent, proposal.target)
         if policy.narrowing_unasked and narrows_only(request, now):
             return Unasked("narrowing, which policy allows unasked")
         allowance = allowance_for(policy, request, now, self._made_under(account))
@@ -221,8 +236,12 @@ class Guard:
             return Approved(case, None)
         if standing.reason == "allowed" and case.unasked is not None:
             return Approved(case, case.unasked.how)
+        proposal = case.proposal
         lacking = why_not_allowed(
-            self._settings.policy, self._request(case.proposal), self._now(), self._made_under(case.approval.account)
+            self._settings.policy,
+            _request(proposal, proposal.intent, proposal.target),
+            self._now(),
+            self._made_under(case.approval.account),
         )
         why = (
             "Policy takes approvals from a terminal only."
@@ -265,15 +284,22 @@ class Guard:
         Raises:
             VeniceError: as for `carry_out`; also when it cannot be recorded, and then nothing was sent.
         """
-        intent = {"id": consent.take_made()}
-        write = f"{consent.approval}/2"
-        data = {"operation": "deleteApiKey", "intent": intent, "undoes": consent.write, "process": this_process()}
-        account = await self._account()
-        await anyio.to_thread.run_sync(
-            lambda: self.store.journal.intend(write, account=account, data=data, now=self._now())
-        )
-        undoing = Consent(approval=consent.approval, operation="deleteApiKey", intent=intent, write=write)
+        undoing = await self._undo(consent.approval, consent.write, consent.take_made())
         return await self._journalled(undoing, send)
+
+    async def _undo(self, approval: str, write: str, key_id: str) -> Consent:
+        intent = {"id": key_id}
+        data = {"operation": "deleteApiKey", "intent": intent, "undoes": write, "process": this_process()}
+        account = await self._account()
+        back = f"{write}/back"
+        await anyio.to_thread.run_sync(
+            lambda: self.store.journal.intend(back, account=account, data=data, now=self._now())
+        )
+        return Consent(approval=approval, operation="deleteApiKey", intent=intent, write=back)
+
+    def know(self, secret: Secret) -> None:
+        """Have a secret that was read back redacted wherever it might appear."""
+        self._redactor.add(secret, label="key")
 
     async def note(self, write: str, outcome: Outcome, **data: Any) -> bool:
         """Record what became of a write or its secret. It is done by then, so a failure here is only logged."""
@@ -288,17 +314,7 @@ class Guard:
     async def _redeem(self, approved: Approved, noting: Mapping[str, Any]) -> Consent:
         case = approved.case
         proposal = case.proposal
-        self._check_policy(proposal)
-        if proposal.reread is not None and proposal.target is not None:
-            current = await proposal.reread()
-            if canonical(current) != canonical(proposal.target):
-                await self._settle(case, "superseded", "target changed")
-                changes = differences(proposal.target, current, self._now())
-                raise VeniceError(
-                    f"The key changed while the question was open ({changes}), so the approval does not count.",
-                    next_step="Call again; the person will be asked about the key as it is now.",
-                    code="target_changed",
-                )
+        await self._look_again(case)
         intended = self._redactor.redact_tree(proposal.intended()) | {"intent": dict(proposal.intent)}
         intended |= {**noting, "process": this_process()}
         budget = case.unasked.budget if case.unasked is not None and approved.how == case.unasked.how else None
@@ -318,6 +334,124 @@ class Guard:
             raise _unspendable(refused)
         return Consent(approval=case.code, operation=proposal.operation, intent=proposal.intent, write=f"{case.code}/1")
 
+    async def _look_again(self, case: Case) -> None:
+        """Right before an approval is spent: whether policy still allows it and its target is what was shown."""
+        proposal = case.proposal
+        for request in self._requests(proposal):
+            self._check_policy(request)
+        if proposal.reread is None or proposal.target is None:
+            return
+        current = await proposal.reread()
+        if canonical(current) == canonical(proposal.target):
+            return
+        await self._settle(case, "superseded", "target changed")
+        if proposal.steps:
+            what = "Some of the keys changed while the question was open"
+        else:
+            changes = differences(proposal.target, current, self._now())
+            what = f"The key changed while the question was open ({changes})"
+        raise VeniceError(
+            f"{what}, so the approval does not count.",
+            next_step="Call again; the person will be asked about the state as it is now.",
+            code="target_changed",
+        )
+
+    # --- plans --------------------------------------------------------------------------------
+
+    async def begin(self, approved: Approved) -> Plan:
+        """Spend the approval of a plan, unless this very plan was begun before.
+
+        Raises:
+            VeniceError: policy or a target changed meanwhile, or the approval expired or was used.
+        """
+        case = approved.case
+        if not case.begun:
+            await self._look_again(case)
+
+            def spend() -> Refusal | None:
+                return self.store.approvals.spend(case.code, how=approved.how, now=self._now())
+
+            refused = await anyio.to_thread.run_sync(spend)
+            if refused is not None:
+                raise _unspendable(refused)
+        return Plan(case.code, case.proposal.as_recorded(case.approval.data))
+
+    async def running(self, fingerprint: str) -> Proposal | None:
+        """The plan that exactly this call began before and that may be carried on; None if there is none."""
+        account, now = await self._account(), self._now()
+        plan = await anyio.to_thread.run_sync(
+            lambda: self.store.plans.running(account=account, fingerprint=fingerprint, now=now)
+        )
+        return replace(recorded_plan(plan.data), fingerprint=fingerprint) if plan is not None else None
+
+    async def resume(self, code: str) -> Plan:
+        """A plan that was begun, to be carried on without the call that began it.
+
+        Raises:
+            VeniceError: there is none of that name, or it ended or expired.
+        """
+        account = await self._account()
+        found = await anyio.to_thread.run_sync(self.store.plans.get, code)
+        if found is None or found.account != account or not found.runs(self._now()):
+            raise VeniceError(
+                "There is no plan of that name that could be carried on: it ended, or its 24 hours are over.",
+                next_step="Call the tool again that made it; a person will be asked about what is left.",
+                code="no_such_plan",
+            )
+        return Plan(code, recorded_plan(found.data))
+
+    async def carry_step(
+        self,
+        plan: Plan,
+        number: int,
+        current: Target | None,
+        send: Callable[[Consent], Awaitable[T]],
+        noting: Mapping[str, Any] | None = None,
+    ) -> tuple[T, Consent]:
+        """Record one step of a plan (counted from 1), send it once, and record what became of it.
+
+        `current` are the key's settings as Venice has them now; they must be what the person was shown.
+
+        Raises:
+            AnswerLost: with `write` naming it in the record; it may have taken effect.
+            VeniceError: policy or the key changed meanwhile, it is not its turn, or Venice refused.
+        """
+        step = plan.steps[number - 1]
+        intent = step.intent_at(self._now())
+        if digest(current) != step.target:
+            raise VeniceError(
+                "The key is no longer as it was when this was approved, so it was left alone.",
+                next_step="Look at it and ask for it anew.",
+                code="target_changed",
+            )
+        self._check_policy(_request(step, intent, current))
+        intended = {"tool": plan.tool, "operation": step.operation, "label": step.label, "target": current}
+        intended = self._redactor.redact_tree({**intended, **(noting or {})})
+        place = step.destination.as_data() if step.destination else None
+        intended |= {"intent": intent, "deliver_to": place, "process": this_process()}
+        pace = MAKING_PACE if step.operation in MAKING else None
+        write, refused = await anyio.to_thread.run_sync(
+            lambda: self.store.plans.intend(plan.code, number, data=intended, pace=pace, now=self._now())
+        )
+        if refused is not None:
+            raise _unspendable(refused)
+        consent = Consent(approval=plan.code, operation=step.operation, intent=intent, write=write)
+        return await self._journalled(consent, send), consent
+
+    async def undo_step(self, plan: Plan, number: int, send: Callable[[Consent], Awaitable[T]]) -> T:
+        """Revoke the key that a step made and whose secret nobody has: the person was told so when asked.
+
+        `send` learns the key's id from the consent's intent.
+
+        Raises:
+            VeniceError: the record knows no such key; otherwise as for `carry_step`.
+        """
+        found = await anyio.to_thread.run_sync(self.store.plans.get, plan.code)
+        standing = found.standings[number - 1] if found is not None else None
+        if standing is None or standing.state != "open" or standing.key_id is None:
+            raise _unspendable("spent")
+        return await self._journalled(await self._undo(plan.code, standing.write, standing.key_id), send)
+
     async def _journalled(self, consent: Consent, send: Callable[[Consent], Awaitable[T]]) -> T:
         try:
             result = await send(consent)
@@ -334,38 +468,21 @@ class Guard:
             await self.note(consent.write, "done")
         return result
 
+    async def set_aside(self, case: Case, why: str) -> None:
+        """Make an approval that is not spent count for nothing: what it was given for is no longer so."""
+        await self._settle(case, "superseded", why)
+
     async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> None:
         await anyio.to_thread.run_sync(lambda: self.store.approvals.settle(case.code, kind, how, self._now()))
-
-
-def asking_again(denials: list[Denial], proposal: Proposal) -> datetime | None:
-    """When this may be asked again, given what was denied of late; None for at once."""
-    deed = _deed(proposal.operation, proposal.intent)
-    same = [
-        item
-        for item in denials
-        if item.fingerprint == proposal.fingerprint or (deed and _deed(item.operation, item.intent) == deed)
-    ]
-    of_the_tool = [item for item in denials if item.tool == proposal.tool]
-    ends: list[datetime] = []
-    for found, least in ((same, 1), (of_the_tool, _TOOL_DENIALS), (denials, _ALL_DENIALS)):
-        if len(found) >= least:
-            ends.append(found[-1].at + _AGAIN_AFTER[min(len(found) - least, len(_AGAIN_AFTER) - 1)])
-    return max(ends, default=None)
-
-
-def _deed(operation: str, intent: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What would be done to which key, however it is called: ending a key by its cap or expiry is ending it."""
-    key_id = intent.get("id")
-    if key_id is None:
-        return None
-    stops = 0 in (intent.get("usd_cap"), intent.get("diem_cap")) or bool({"expires_at", "ip_allowlist"} & intent.keys())
-    return ("stop" if operation == "deleteApiKey" or stops else operation, str(key_id))
 
 
 def approve_command(code: str, store: Store) -> str:
     """One complete command for another terminal. -P keeps the folder it is run in out of Python's search path."""
     return shlex.join([sys.executable, "-P", "-m", "venice_mcp", "approve", code, "--state-dir", str(store.folder)])
+
+
+def _request(part: Proposal | Step, intent: Mapping[str, Any], target: Target | None) -> Request:
+    return Request(part.operation, intent, target, part.destination, part.own_key)
 
 
 def _how(allowance: str) -> str:
@@ -377,7 +494,7 @@ def _unspendable(state: Refusal) -> VeniceError:
         "spent": "This approval was already used once, and an approval counts for one write only.",
         "expired": "The approval expired; it counts for 10 minutes.",
         "denied": "The request was declined.",
-        "superseded": "The key changed meanwhile, so the approval does not count.",
+        "superseded": "What it was given for changed meanwhile, so the approval does not count.",
         "pending": "Nobody has approved this yet.",
         "too_fast": "20 keys were made in the last minute, and Venice allows no more.",
         "over_budget": "The allowance's budget for these 24 hours is used up.",

@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from venice_mcp.models.requests import KeyChange, NewKeySettings
-from venice_mcp.models.wire import PERIODS, PRIVACY, Key
+from venice_mcp.models.wire import PERIODS, PRIVACY, WINDOWS, Key
 from venice_mcp.secrets import Destination
 from venice_mcp.secrets.delivery import described
 from venice_mcp.text import exact, parse_time, plain, quoted, when
 
 RECENT_USE = timedelta(hours=24)
 _RANGES_SHOWN = 10
-_WINDOWS = {"EPOCH": "per UTC day", "MONTH": "per UTC month", "LIFETIME": "in its lifetime"}
 LOCKED_OUT = "This would lock this server itself out. "
 LOCKOUT_WORD = "LOCKOUT"
 """Asked for apart from every other approval: no plan, allowance or tick covers it."""
@@ -58,7 +57,7 @@ def caps(usd: float | None, diem: float | None, period: str | None, vcu: float |
     ]
     if not parts:
         return "no cap"
-    window = _WINDOWS.get(period or "EPOCH") or f"per {plain(period or '', 20)}"
+    window = WINDOWS.get(period or "EPOCH") or f"per {plain(period or '', 20)}"
     return " and ".join(parts) + f" {window}"
 
 
@@ -66,7 +65,7 @@ def about_create(
     settings: NewKeySettings, *, destination: Destination, now: datetime, notes: Sequence[str] = ()
 ) -> Question:
     """The question before createApiKey."""
-    risks = _creation_risks(settings)
+    risks = creation_risks(settings)
     return Question(
         headline=f"Create a new {settings.api_key_type} key {quoted(settings.description)}?",
         facts=_creation_facts(settings, destination, now, notes=notes),
@@ -85,7 +84,7 @@ def about_mint(
     notes: Sequence[str] = (),
 ) -> Question:
     """The question before postApiKeyGenerateWeb3Key. `can_revoke`: whether an ADMIN key is there to undo it with."""
-    risks = _creation_risks(settings)
+    risks = creation_risks(settings)
     facts = _creation_facts(settings, destination, now, can_revoke=can_revoke, notes=notes)
     return Question(
         headline=f"Mint a new {settings.api_key_type} key {quoted(settings.description)} with wallet {address}?",
@@ -99,11 +98,12 @@ def about_revoke(key: Key, now: datetime, *, in_use: bool = False, lost: bool = 
     """The question before deleteApiKey. `in_use`: this server itself runs on the key; `lost`: nobody has its secret."""
     risks = target_risks(key, now, in_use=in_use)
     return Question(
-        headline=f"{LOCKED_OUT if in_use else ''}Revoke the {_named(key)}{', whose secret is lost' if lost else ''}?",
+        headline=f"{LOCKED_OUT if in_use else ''}Revoke the {named_key(key)}"
+        f"{', whose secret is lost' if lost else ''}?",
         facts=(
             f"Last used {when(key.last_used_at, now)}; created {when(key.created_at, now, 'unknown')}.",
             "Whatever uses it fails at once, and it cannot be brought back.",
-            f"Caps: {_key_caps(key)}. Expires: {when(key.expires_at, now)}. Id {plain(key.id, 40)}.",
+            f"Caps: {key_caps(key)}. Expires: {when(key.expires_at, now)}. Id {plain(key.id, 40)}.",
         ),
         risks=risks,
         word=LOCKOUT_WORD if in_use else ("REVOKE" if risks else None),
@@ -123,7 +123,7 @@ def about_update(key: Key, change: KeyChange, now: datetime, *, in_use: bool = F
         risks.append("its deprecated VCU cap may be dropped")
     locked_out = in_use and bool(lockout(before, after))
     return Question(
-        headline=f"{LOCKED_OUT if locked_out else ''}Change the {_named(key)}?",
+        headline=f"{LOCKED_OUT if locked_out else ''}Change the {named_key(key)}?",
         facts=(
             # One fact for what decides: a dialog may show only three lines.
             " ".join(lines),
@@ -197,7 +197,7 @@ def lockout(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, .
     return tuple(found)
 
 
-def _creation_risks(settings: NewKeySettings) -> tuple[str, ...]:
+def creation_risks(settings: NewKeySettings) -> tuple[str, ...]:
     risks: list[str] = []
     if settings.api_key_type == "ADMIN":
         risks.append("an ADMIN key can do everything to the account, keys and billing included")
@@ -258,11 +258,11 @@ def attention(notes: Sequence[str]) -> str:
     return f"ATTENTION: {'; '.join(notes)}." if notes else ""
 
 
-def _named(key: Key) -> str:
+def named_key(key: Key) -> str:
     return f"{plain(key.api_key_type, 20)} key {quoted(key.description)} ...{plain(key.last6_chars, 6)}"
 
 
-def _key_caps(key: Key) -> str:
+def key_caps(key: Key) -> str:
     limits = key.consumption_limits
     return caps(limits.usd, limits.diem, key.limit_period, limits.vcu)
 

@@ -270,7 +270,8 @@ def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        # A zone ("%eth0") could lead out of this machine, or nowhere.
+        return "%" not in host and ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -19,8 +20,11 @@ from mcp import StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from tests.e2e.bench import Json
+from tests.user import VARIABLES
 
 PATIENCE_S = 60
+UNUSED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For plain HTTP; without it httpx loads all certificates of the system for every request."""
 OURS = [sys.executable, "-P", "-m", "venice_mcp"]
 INITIALIZE: Json = {
     "protocolVersion": "2025-11-25",
@@ -31,7 +35,9 @@ INITIALIZE: Json = {
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Little, and nothing of the environment the tests run in but the search path."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "VENICE_MCP_KEYRING": "0", **more}
+    own = VARIABLES | {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "VENICE_MCP_KEYRING": "0"}
+    modules = [part for part in (more.get("PYTHONPATH"), own["PYTHONPATH"]) if part]
+    return {**own, **more, "PYTHONPATH": os.pathsep.join(modules)}
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,8 @@ class SandboxProcess:
 
     def state(self) -> tuple[dict[str, Json], Counter[str]]:
         """Every key by id without its use, and how often each operation was called."""
-        shown: Json = httpx.get(f"{self.base_url}/__control/state", trust_env=False).raise_for_status().json()
+        url = f"{self.base_url}/__control/state"
+        shown: Json = httpx.get(url, trust_env=False, verify=UNUSED).raise_for_status().json()
         keys = cast("list[Json]", shown["keys"])
         return {str(key["id"]): {**key, "lastUsedAt": None} for key in keys}, Counter(shown["requests"])
 

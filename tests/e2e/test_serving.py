@@ -29,6 +29,7 @@ from tests.e2e.processes import (
     stdio,
 )
 from venice_mcp.serving import ServingError, run_http
+from venice_mcp.tools import TOOLS
 
 ENDS_WITHIN_S = 2.0
 REAL_ADMIN = "VENICE_ADMIN_KEY_q7Xr2mKpT9wLz4VbN8sYd1HcJ6fGa3Ue"
@@ -299,7 +300,7 @@ def test_with_the_token_a_client_lists_the_tools(live: HttpServer, era: str) -> 
         ):
             return [tool.name for tool in (await client.list_tools()).tools]
 
-    assert len(anyio.run(tools)) == 14
+    assert len(anyio.run(tools)) == len(TOOLS)
     assert REAL_ADMIN not in live.log.read_text()
 
 

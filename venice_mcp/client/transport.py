@@ -14,11 +14,13 @@ from urllib.parse import urlsplit
 import anyio
 from pydantic_core import from_json
 
+from venice_mcp.client.hurry import time_is_left, time_left
 from venice_mcp.client.network import Begun, proxy_at, tls_context
 from venice_mcp.client.pace import MAX_WAIT_S, FailureBudget, backoff, wait_asked_for
 from venice_mcp.errors import AnswerLost, VeniceError
 from venice_mcp.secrets import Secret
 from venice_mcp.settings import LIVE_HOST, Settings
+from venice_mcp.text import plural
 
 if TYPE_CHECKING:
     import httpx
@@ -113,9 +115,9 @@ class Transport:
             try:
                 answer = await self._send("GET", path, query=query, key=key, deadline_s=self.deadlines.read_s)
             except Unreachable as error:
-                if last:
+                if last or not time_is_left():
                     raise VeniceError(
-                        f"Venice could not be reached ({error}); tried {READ_TRIES} times.",
+                        f"Venice could not be reached ({error}); tried {plural(attempt + 1, 'time')}.",
                         next_step="Check the network, run `venice-mcp doctor`, then call again.",
                         code="unreachable",
                     ) from None
@@ -125,7 +127,7 @@ class Transport:
                     return answer
                 asked = wait_asked_for(answer.headers, self.now())
                 pause = backoff(attempt) if asked is None else asked
-                if waited + pause > MAX_WAIT_S:
+                if waited + pause > time_left(MAX_WAIT_S):
                     return answer
             waited += pause
             await self._sleep(pause)
@@ -205,6 +207,7 @@ class Transport:
 
         client = self._opened()
         begun = Begun()
+        deadline_s = time_left(deadline_s)
         content = None if body is None else json.dumps(body, allow_nan=False).encode()
         if content is not None:
             headers = headers | {"Content-Type": "application/json"}

@@ -40,10 +40,22 @@ class OpenMatter(Result):
     next_step: str
 
 
+class OpenPlan(Result):
+    """A plan that was begun and is not at its end."""
+
+    plan: str
+    what: str
+    tool: str
+    done: int
+    left: int
+    next_step: str
+
+
 class Recovered(Result):
     done: Annotated[list[str], Field(description="what this call did")]
     settled: Annotated[list[str], Field(description="found out now, nothing left to do")]
     open: list[OpenMatter]
+    plans: list[OpenPlan]
 
 
 class Status(Result):

@@ -17,6 +17,9 @@ from venice_mcp.text import parse_time, to_wire
 PERIODS = ("EPOCH", "MONTH", "LIFETIME")
 """Cap windows, shortest first. EPOCH is a UTC day, MONTH a UTC calendar month, LIFETIME never resets."""
 
+WINDOWS = {"EPOCH": "per UTC day", "MONTH": "per UTC month", "LIFETIME": "in its lifetime"}
+"""The same in words, for behind an amount."""
+
 PRIVACY = ("PRIVATE_ONLY", "PRIVATE_TEXT", "ALL")
 """Model privacy tiers, narrowest first."""
 

@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any
 
 from venice_mcp.models.requests import KeyChange, NewKeySettings
+from venice_mcp.models.wire import WINDOWS
 from venice_mcp.policy.patterns import matches
-from venice_mcp.policy.reach import ASPECTS, WINDOWS, after_change, broken, named, reach_of, wider
+from venice_mcp.policy.reach import ASPECTS, after_change, broken, named, reach_of, wider
 from venice_mcp.policy.rules import CURRENCIES, PATH_KINDS, Act, Allowance, KeyRules, Policy, within
-from venice_mcp.policy.summary import summary as summary
 from venice_mcp.questions import stopping, widening
 from venice_mcp.secrets.destinations import DISPLAY, Destination
 from venice_mcp.text import exact, quoted

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from venice_mcp.models.wire import PERIODS, PRIVACY
+from venice_mcp.models.wire import PERIODS, PRIVACY, WINDOWS
 from venice_mcp.policy.patterns import matches
 from venice_mcp.policy.rules import CURRENCIES, Currency, KeyRules
 from venice_mcp.text import exact, parse_time, plain, quoted
@@ -19,7 +19,6 @@ from venice_mcp.text import exact, parse_time, plain, quoted
 Aspect = Literal["usd", "diem", "expiry", "description", "privacy"]
 ASPECTS: tuple[Aspect, ...] = ("usd", "diem", "expiry", "description", "privacy")
 
-WINDOWS = {"EPOCH": "per UTC day", "MONTH": "per UTC month", "LIFETIME": "in its lifetime"}
 SKEW = timedelta(minutes=1)
 """Between choosing an expiry and judging it some time passes, and clocks differ."""
 NEVER = datetime.max.replace(tzinfo=UTC)

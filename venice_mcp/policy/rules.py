@@ -21,7 +21,7 @@ Currency = Literal["usd", "diem"]
 Act = Literal["create", "mint", "revoke"]
 
 CURRENCIES: tuple[Currency, ...] = ("usd", "diem")
-PATH_KINDS = ("file", "dotenv")
+PATH_KINDS = ("file", "dotenv", "csv", "json")
 """Destinations that stand in a folder."""
 
 

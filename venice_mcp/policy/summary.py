@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from venice_mcp.policy.reach import WINDOWS
+from venice_mcp.models.wire import WINDOWS
 from venice_mcp.policy.rules import Allowance, KeyRules, Policy
 from venice_mcp.text import exact, quoted
 

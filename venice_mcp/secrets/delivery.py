@@ -9,6 +9,7 @@ from venice_mcp.secrets.files import FileSink, content, is_leftover
 from venice_mcp.secrets.folders import SHOWN_PATH
 from venice_mcp.secrets.keyrings import SERVICE, entry_now, prepare_entry
 from venice_mcp.secrets.sinks import Prepared, SinkError, SinkLimits
+from venice_mcp.secrets.tables import LONGEST_ENTRY, ends_with, prepare_row
 from venice_mcp.text import plain, quoted
 
 # What each kind must have; besides, a command may have a variable.
@@ -16,6 +17,8 @@ _MEMBERS: Final[dict[DestinationKind, frozenset[str]]] = {
     "display": frozenset(),
     "file": frozenset({"path"}),
     "dotenv": frozenset({"path", "variable"}),
+    "csv": frozenset({"path", "entry"}),
+    "json": frozenset({"path", "entry"}),
     "keyring": frozenset({"variable"}),
     "command": frozenset({"name"}),
 }
@@ -34,6 +37,8 @@ def prepare(destination: Destination, limits: SinkLimits) -> Prepared:
             return FileSink.prepare(path, limits.folders)
         case "dotenv":
             return prepare_variable(path, variable or "", limits.folders)
+        case "csv" | "json":
+            return prepare_row(path, destination.kind, destination.entry or "", limits.folders)
         case "keyring":
             return prepare_entry(variable or "", limits.keyring_backends)
         case "command":
@@ -56,6 +61,8 @@ def holds(destination: Destination, limits: SinkLimits, last6: str) -> bool | No
             case "dotenv":
                 value = value_now(path, variable, limits.folders)
                 return value is not None and value.endswith(tail)
+            case "csv" | "json":
+                return ends_with(path, destination.kind, destination.entry or "", last6, limits.folders)
             case "keyring":
                 entry = entry_now(variable, limits.keyring_backends)
                 return entry is not None and entry.last6 == last6
@@ -87,6 +94,8 @@ def described(destination: Destination) -> str:
             return f"the new file {path}"
         case "dotenv":
             return f"{variable} in the file {path}"
+        case "csv" | "json":
+            return f"the entry {quoted(destination.entry or '', LONGEST_ENTRY)} in the file {path}"
         case "keyring":
             return f"the system keyring (service {SERVICE}, entry {variable})"
         case "command":

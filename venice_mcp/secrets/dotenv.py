@@ -5,19 +5,17 @@ import re
 import stat
 from typing import Final
 
-from venice_mcp.secrets.envtext import changed, fits, found
-from venice_mcp.secrets.exchange import BESIDE, install, locked, put_back, read, try_out
-from venice_mcp.secrets.folders import Place, checked_place, named, open_folder, sync_folder
-from venice_mcp.secrets.sinks import OneDelivery, SinkError, check_variable, reason
+from venice_mcp.secrets.envtext import Found, changed, fits, found
+from venice_mcp.secrets.exchange import BESIDE, NARROWS, edited, locked, read, try_out
+from venice_mcp.secrets.folders import Place, checked_place, named, open_folder
+from venice_mcp.secrets.sinks import OneDelivery, SinkError, check_variable, reason, told_apart
 from venice_mcp.secrets.tracking import git_notes
 from venice_mcp.secrets.types import Secret
 
 REPLACES: Final = "replaces the value it has now"
 LAST_OF_SEVERAL: Final = "the file sets it more than once; the last place, which programs go by, is changed"
-NARROWS: Final = "only its owner can read the file from then on"
 
 _NAME: Final = re.compile(r"\.env(?:\.[A-Za-z0-9_-][A-Za-z0-9_.-]*)?|[A-Za-z0-9_-][A-Za-z0-9_.-]*\.env")
-_ATTEMPTS: Final = 3
 
 
 class PreparedVariable(OneDelivery):
@@ -29,16 +27,19 @@ class PreparedVariable(OneDelivery):
         variable: str,
         folders: tuple[str, ...] | None,
         folder: os.stat_result,
+        now: Found,
         notes: tuple[str, ...],
     ) -> None:
-        super().__init__(f"{variable} in {named(place.path)}", notes)
+        occupant = told_apart(now.value, f"{variable} {place.path}") if now.value else None
+        super().__init__(f"{variable} in {named(place.path)}", notes, occupant)
         self._at = place
         self._variable = variable
         self._folders = folders
         self._folder = folder
+        self._seen = now
 
     def _deliver(self, secret: Secret) -> str | None:
-        """Set the variable in the file as it is now, which may be another than was prepared for."""
+        """Set the variable in the file as it is now; all but the variable's value may have changed since."""
         try:
             value = secret.reveal().encode()
         except UnicodeEncodeError:
@@ -49,44 +50,21 @@ class PreparedVariable(OneDelivery):
             with locked(self._at, self._folders) as folder:
                 if not os.path.samestat(os.fstat(folder), self._folder):
                     return "another folder took the place of its folder"
-                return self._set(folder, value)
+                return edited(
+                    self._at, folder, lambda data: self._changed(data, value), lambda data: self._has(data, value)
+                )
         except SinkError as error:
             return str(error)
         except OSError as error:
             return reason(error)
 
-    def _set(self, folder: int, value: bytes) -> str | None:
-        for _ in range(_ATTEMPTS):
-            before = read(self._at, folder)
-            after = changed(before.data, self._variable, value)
-            if found(after, self._variable).value != value:
-                return "the file cannot be edited safely"
-            status = install(self._at, folder, after, before)
-            if status is None:
-                continue
-            problem = self._problem_with(folder, status, value)
-            if problem is not None:
-                problem += put_back(self._at, folder, before, status)
-            return problem
-        return "another program keeps changing the file"
+    def _changed(self, data: bytes, value: bytes) -> bytes:
+        if (found(data, self._variable).value or None) != (self._seen.value or None):
+            raise SinkError("its value was changed by somebody else meanwhile, and theirs is left as it is")
+        return changed(data, self._variable, value)
 
-    def _problem_with(self, folder: int, status: os.stat_result, value: bytes) -> str | None:
-        """What is wrong with the file that was put there, if anything."""
-        try:
-            sync_folder(folder)
-            now = read(self._at, folder)
-            if now.status is None or not os.path.samestat(now.status, status):
-                return "another file took its place"
-            # Only the value: somebody may have added a line to the new file already.
-            if found(now.data, self._variable).value != value:
-                return "reading it back gave something else"
-            if not os.path.samestat(os.stat(self._at.path, follow_symlinks=False), status):
-                return "another folder took the place of its folder"
-        except SinkError as error:
-            return str(error)
-        except OSError as error:
-            return reason(error)
-        return None
+    def _has(self, data: bytes, value: bytes) -> bool:
+        return found(data, self._variable).value == value
 
 
 def prepare_variable(path: str, variable: str, folders: tuple[str, ...] | None) -> PreparedVariable:
@@ -114,7 +92,7 @@ def prepare_variable(path: str, variable: str, folders: tuple[str, ...] | None) 
         # Not under the lock, for which others wait only so long.
         *git_notes(status, place),
     )
-    return PreparedVariable(place, variable, folders, status, notes)
+    return PreparedVariable(place, variable, folders, status, now, notes)
 
 
 def value_now(path: str, variable: str, folders: tuple[str, ...] | None) -> bytes | None:

@@ -2,14 +2,17 @@
 
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
 from venice_mcp.secrets.folders import Place, create, named, open_existing, open_folder, reserve, sync_folder, write_all
 from venice_mcp.secrets.sinks import SinkError, reason
 
+NARROWS: Final = "only its owner can read the file from then on"
+
 _MOST_BYTES: Final = 1 << 20
+_ATTEMPTS: Final = 3
 # Besides the file as it is: room for a line with any key.
 _RESERVED: Final = 4096
 # What a file that was small enough may have grown to when it is read again.
@@ -30,7 +33,7 @@ class Content(NamedTuple):
 
 @contextmanager
 def locked(place: Place, folders: tuple[str, ...] | None) -> Generator[int]:
-    """A descriptor of the folder, locked among all who edit a .env file in it by this module."""
+    """A descriptor of the folder, locked among all who edit a file in it by this module."""
     import fcntl  # not on Windows, where `checked_place` has refused by now
 
     folder = open_folder(place, folders, sticky=False)
@@ -103,10 +106,56 @@ def try_out(place: Place, folder: int, size: int) -> None:
 
 
 def _beside(folder: int) -> int:
-    """A new empty file next to the .env file; one that a crash has left is removed."""
+    """A new empty file next to the one to be replaced; one that a crash has left is removed."""
     with suppress(FileNotFoundError):
         os.unlink(BESIDE, dir_fd=folder)
     return create(BESIDE, folder)
+
+
+def edited(place: Place, folder: int, change: Callable[[bytes], bytes], has_it: Callable[[bytes], bool]) -> str | None:
+    """Put what `change` makes of the file in its place and read it back; the problem, if any, and then it is undone.
+
+    Args:
+        place: the file.
+        folder: locked.
+        change: called again if another program changed the file meanwhile.
+        has_it: whether a file of this content has what it was changed for.
+
+    Raises:
+        SinkError, OSError: nothing was changed.
+    """
+    for _ in range(_ATTEMPTS):
+        before = read(place, folder)
+        after = change(before.data)
+        if not has_it(after):
+            return "the file cannot be edited safely"
+        status = install(place, folder, after, before)
+        if status is None:
+            continue
+        problem = _problem_with(place, folder, status, has_it)
+        if problem is not None:
+            problem += put_back(place, folder, before, status)
+        return problem
+    return "another program keeps changing the file"
+
+
+def _problem_with(place: Place, folder: int, status: os.stat_result, has_it: Callable[[bytes], bool]) -> str | None:
+    """What is wrong with the file that was put there, if anything."""
+    try:
+        sync_folder(folder)
+        now = read(place, folder)
+        if now.status is None or not os.path.samestat(now.status, status):
+            return "another file took its place"
+        # Not all of it: somebody may have added a line to the new file already.
+        if not has_it(now.data):
+            return "reading it back gave something else"
+        if not os.path.samestat(os.stat(place.path, follow_symlinks=False), status):
+            return "another folder took the place of its folder"
+    except SinkError as error:
+        return str(error)
+    except OSError as error:
+        return reason(error)
+    return None
 
 
 def install(place: Place, folder: int, data: bytes, before: Content) -> os.stat_result | None:

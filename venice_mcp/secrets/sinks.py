@@ -1,5 +1,6 @@
 """What all places for a new secret have in common: limits, a secret taken once, and failures that never hold it."""
 
+import hashlib
 import os
 import re
 from abc import ABC, abstractmethod
@@ -66,6 +67,11 @@ class Prepared(Protocol):
         """What a person should know before the secret exists, in words of ours."""
         ...
 
+    @property
+    def occupant(self) -> str | None:
+        """Tells apart the values that the secret would replace, as `told_apart` does; None if it replaces nothing."""
+        ...
+
     def write(self, secret: Secret) -> None:
         """Deliver `secret`; blocks.
 
@@ -85,10 +91,12 @@ class OneDelivery(ABC):
     Args:
         place: for messages.
         notes: for the person.
+        occupant: what it would replace.
     """
 
-    def __init__(self, place: str, notes: tuple[str, ...] = ()) -> None:
+    def __init__(self, place: str, notes: tuple[str, ...] = (), occupant: str | None = None) -> None:
         self.notes = notes
+        self.occupant = occupant
         self._place = place
         self._open = True
 
@@ -129,6 +137,11 @@ class OneDelivery(ABC):
 def reason(error: OSError) -> str:
     """Why the system refused. Not str(error), which ends with the raw path."""
     return os.strerror(error.errno) if error.errno else "unknown reason"
+
+
+def told_apart(value: bytes, place: str) -> str:
+    """Two bytes of a digest in hex: enough to notice in a record that a value changed, too few to guess it from."""
+    return hashlib.blake2b(place.encode() + b"\0" + value, digest_size=2).hexdigest()
 
 
 def check_variable(variable: str) -> None:

@@ -15,6 +15,7 @@ from venice_mcp.store.approvals import (
     Refusal,
 )
 from venice_mcp.store.journal import MAKING, Journal, Matter, Outcome, this_process
+from venice_mcp.store.plans import PLAN_LIFETIME, PlanEnd, Plans, RecordedPlan, StepStanding
 from venice_mcp.store.record import Entry, Record, StoreError, actor
 from venice_mcp.store.trail import Checkpoint, Trail, as_json, unpacked
 
@@ -22,6 +23,7 @@ __all__ = [
     "APPROVAL_LIFETIME",
     "MAKING",
     "MAKING_PACE",
+    "PLAN_LIFETIME",
     "REFUSED_ON_TERMINAL",
     "Approval",
     "Approvals",
@@ -33,8 +35,12 @@ __all__ = [
     "Matter",
     "Outcome",
     "Pace",
+    "PlanEnd",
+    "Plans",
     "Record",
+    "RecordedPlan",
     "Refusal",
+    "StepStanding",
     "Store",
     "StoreError",
     "Trail",
@@ -70,3 +76,7 @@ class Store:
     @cached_property
     def trail(self) -> Trail:
         return Trail(self.record)
+
+    @cached_property
+    def plans(self) -> Plans:
+        return Plans(self.record)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from venice_mcp.store.journal import place_of
+from venice_mcp.store.journal import MAKING, place_of
 from venice_mcp.store.record import Record, Transaction
 
 REFUSED_ON_TERMINAL = "refused on a terminal"
@@ -20,14 +20,27 @@ Refusal = State | Literal["too_fast", "over_budget"]
 
 @dataclass(frozen=True)
 class Pace:
-    """At most `most` spent approvals of these tools in any `window`, over all processes."""
+    """At most `most` writes of these operations in any `window`, over all processes."""
 
-    tools: tuple[str, ...]
+    operations: tuple[str, ...]
     most: int
     window: timedelta
 
+    def allows(self, db: Transaction, account: str, now: datetime) -> bool:
+        # Those of a clock that was ahead happened at another time than they say.
+        return sum(at <= now for at in self.intended(db, account, now - self.window)) < self.most
 
-MAKING_PACE = Pace(("venice_create_api_key", "venice_create_web3_api_key"), 20, timedelta(seconds=60))
+    def intended(self, db: Transaction, account: str, since: datetime) -> list[datetime]:
+        """When such writes were intended, oldest first."""
+        query = (
+            "SELECT at, json_extract(data, '$.operation') FROM events"
+            " WHERE kind = 'intended' AND account = ? AND at > ? ORDER BY seq"
+        )
+        rows = db.rows(query, (account, since.isoformat()))
+        return [datetime.fromisoformat(at) for at, operation in rows if operation in self.operations]
+
+
+MAKING_PACE = Pace(MAKING, 20, timedelta(seconds=60))
 """Venice allows 20 creates a minute (createApiKey)."""
 
 
@@ -42,13 +55,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Denial:
-    """A question that a person said no to: when, for which tool, and what would have been sent."""
+    """A question that a person said no to: when, for which tool, and which operations with which intents."""
 
     at: datetime
     fingerprint: str
     tool: str
-    operation: str
-    intent: Mapping[str, Any]
+    deeds: tuple[tuple[str, Mapping[str, Any]], ...]
 
 
 @dataclass(frozen=True)
@@ -133,8 +145,9 @@ class Approvals:
 
     @staticmethod
     def _denial(at: datetime, fingerprint: str, asked: Mapping[str, Any]) -> Denial:
-        tool, operation = str(asked.get("tool", "")), str(asked.get("operation", ""))
-        return Denial(at, fingerprint, tool, operation, asked.get("intent") or {})
+        writes: list[Mapping[str, Any]] = asked.get("steps") or [asked]
+        deeds = tuple((str(each.get("operation", "")), each.get("intent", {})) for each in writes)
+        return Denial(at, fingerprint, str(asked.get("tool", "")), deeds)
 
     def get(self, code: str, now: datetime) -> Approval | None:
         with self._record.transaction() as db:
@@ -175,9 +188,10 @@ class Approvals:
             code: of the approval.
             how: the answer that grants it now; None spends only what was granted before.
             now: the time.
-            pace: no more than so many approvals of its tools are spent in its window.
+            pace: no more than so many writes of its kind are intended in its window.
             budget: no more than so many are granted in its way.
-            intended: what will be written to Venice under it, recorded as the approval's first write.
+            intended: what will be written to Venice under it, recorded as the approval's first write; a plan has
+                none, it is recorded as begun.
         """
         with self._record.transaction() as db:
             approval = self._read(db, code, now)
@@ -185,16 +199,16 @@ class Approvals:
                 return "expired"
             if approval.state != "granted" and not (approval.state == "pending" and how is not None):
                 return approval.state
-            if pace is not None:
-                spent = self._spent(db, approval.account, pace.tools, now - pace.window)
-                if sum(at <= now for at in spent) >= pace.most:
-                    return "too_fast"
+            if pace is not None and not pace.allows(db, approval.account, now):
+                return "too_fast"
             if budget is not None and self._granted(db, approval.account, budget, now) >= budget.most:
                 return "over_budget"
             if approval.state == "pending":
                 self._note(db, approval, "granted", {"how": how}, now)
             self._note(db, approval, "spent", {}, now)
-            if intended is not None:
+            if approval.data.get("steps"):
+                self._note(db, approval, "begun", {}, now)
+            elif intended is not None:
                 fingerprint, account = approval.fingerprint, approval.account
                 db.append(
                     f"{code}/1", "intended", account=account, fingerprint=fingerprint, data=dict(intended), now=now
@@ -206,10 +220,10 @@ class Approvals:
         with self._record.transaction() as db:
             return budget.most - self._granted(db, account, budget, now)
 
-    def spent_since(self, *, account: str, tools: tuple[str, ...], since: datetime) -> list[datetime]:
-        """When approvals of these tools were spent, oldest first: the pace of creates over all processes."""
+    def written_since(self, pace: Pace, *, account: str, since: datetime) -> list[datetime]:
+        """When writes of a kind were intended, oldest first, over all processes."""
         with self._record.transaction() as db:
-            return self._spent(db, account, tools, since)
+            return pace.intended(db, account, since)
 
     @staticmethod
     def _note(db: Transaction, approval: Approval, kind: str, data: dict[str, Any], now: datetime) -> None:
@@ -222,16 +236,6 @@ class Approvals:
             " ORDER BY seq DESC LIMIT ?"
         )
         return [code for (code,) in db.rows(query, (fingerprint, account, most))]
-
-    @staticmethod
-    def _spent(db: Transaction, account: str, tools: tuple[str, ...], since: datetime) -> list[datetime]:
-        query = (
-            "SELECT s.at, json_extract(a.data, '$.tool') FROM events s"
-            " JOIN events a ON a.subject = s.subject AND a.kind = 'asked'"
-            " WHERE s.kind = 'spent' AND s.account = ? AND s.at > ? ORDER BY s.seq"
-        )
-        rows = db.rows(query, (account, since.isoformat()))
-        return [datetime.fromisoformat(at) for at, tool in rows if tool in tools]
 
     @staticmethod
     def _granted(db: Transaction, account: str, budget: Budget, now: datetime) -> int:

@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from venice_mcp.store.record import Entry, Record, Transaction
 
-Outcome = Literal["done", "made", "refused", "unknown", "delivered", "displayed", "lost", "acknowledged", "settled"]
+Outcome = Literal[
+    "done", "made", "refused", "unknown", "delivered", "displayed", "lost", "acknowledged", "settled", "proven"
+]
 Standing = Literal["unknown", "undelivered", "displayed"]
 UNDER_WAY = timedelta(minutes=15)
 """Longer than a write may wait for its turn, be answered, and have its secret handed to a command."""

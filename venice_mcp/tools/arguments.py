@@ -30,7 +30,7 @@ from venice_mcp.tools.fields import (
     problem_at,
 )
 
-NOT_TEXT = frozenset({"consumption_limit", "ip_allowlist", "deliver_to", "clear"})
+NOT_TEXT = frozenset({"consumption_limit", "ip_allowlist", "deliver_to", "clear", "names", "key_ids", "folders"})
 """Arguments that are objects or lists."""
 
 
@@ -163,11 +163,9 @@ class ListApiKeys(Arguments):
     page: Annotated[int, Field(ge=1, le=500)] = 1
 
 
-class KeySettingsArguments(Arguments):
-    """Settings that create and mint share."""
+class LimitArguments(Arguments):
+    """What a new key may do."""
 
-    description: Description
-    api_key_type: KeyType = "INFERENCE"
     consumption_limit: (
         Annotated[
             Limit, Field(description="Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap")
@@ -179,20 +177,6 @@ class KeySettingsArguments(Arguments):
     expires_in_days: ExpiresInDays | None = None
     expires_at: ExpiresAt | None = None
     ip_allowlist: Allowlist | None = None
-    deliver_to: (
-        Annotated[
-            Sink,
-            Field(
-                description="Save the secret there, e.g. {'kind': 'dotenv', 'path': '~/app/.env', 'variable':"
-                " 'VENICE_API_KEY'}; without it the secret is shown in this chat, once"
-            ),
-        ]
-        | None
-    ) = None
-
-    @property
-    def destination(self) -> Destination:
-        return self.deliver_to.destination() if self.deliver_to else DISPLAY
 
     @property
     def usd_cap(self) -> float | None:
@@ -209,12 +193,34 @@ class KeySettingsArguments(Arguments):
         return self
 
 
+class KeySettingsArguments(LimitArguments):
+    """Settings that create and mint share."""
+
+    description: Description
+    api_key_type: KeyType = "INFERENCE"
+    deliver_to: (
+        Annotated[
+            Sink,
+            Field(
+                description="Save the secret there, e.g. {'kind': 'dotenv', 'path': '~/app/.env', 'variable':"
+                " 'VENICE_API_KEY'}; without it the secret is shown in this chat, once"
+            ),
+        ]
+        | None
+    ) = None
+
+    @property
+    def destination(self) -> Destination:
+        return self.deliver_to.destination() if self.deliver_to else DISPLAY
+
+
 class CreateApiKey(KeySettingsArguments):
     pass
 
 
-class UpdateApiKey(OneKey):
-    description: Description | None = None
+class ChangeArguments(Arguments):
+    """What may be changed on several keys alike."""
+
     consumption_limit: (
         Annotated[Limit, Field(description="New caps, e.g. {'usd': 5}; 0 blocks, one left out stays")] | None
     ) = None
@@ -230,6 +236,10 @@ class UpdateApiKey(OneKey):
         ]
         | None
     ) = None
+
+    @property
+    def new_description(self) -> str | None:
+        return None
 
     @model_validator(mode="before")
     @classmethod
@@ -255,9 +265,21 @@ class UpdateApiKey(OneKey):
         both = [name for name in given if given[name] and name in cleared]
         if both:
             raise problem_at("clear", f"{', '.join(both)} is both set and cleared")
-        if not (cleared or any(given.values()) or self.description or self.limit_period or self.model_privacy):
-            raise problem_at("description", "nothing to change: give at least one new setting")
+        if not (cleared or any(given.values()) or self.new_description or self.limit_period or self.model_privacy):
+            first = next(name for name in ("description", "consumption_limit") if name in type(self).model_fields)
+            raise problem_at(first, "nothing to change: give at least one new setting")
         return self
+
+
+class UpdateApiKey(OneKey, ChangeArguments):
+    description: Description | None = None
+
+    @property
+    def new_description(self) -> str | None:
+        return self.description
+
+
+PlanCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{4}-[A-Za-z0-9]{4}$"), AfterValidator(str.upper)]
 
 
 class Recover(Arguments):
@@ -267,17 +289,22 @@ class Recover(Arguments):
             str,
             Field(
                 max_length=40,
-                pattern=r"^[A-Za-z0-9/-]+$",
+                pattern=r"^[A-Za-z0-9/.-]+$",
                 description="Key id or entry name; only when the person said that the secret is stored",
             ),
         ]
         | None
     ) = None
 
+    resume: Annotated[PlanCode, Field(description="Plan to go on with")] | None = None
+    undo: Annotated[PlanCode, Field(description="Plan whose work to take back, after approval")] | None = None
+    give_up: Annotated[PlanCode, Field(description="Plan to drop; what is done stays")] | None = None
+
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
-        if self.revoke is not None and self.acknowledge is not None:
-            raise problem_at("revoke", "give either revoke or acknowledge")
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise problem_at(given[0], f"give only one of {', '.join(type(self).model_fields)}")
         return self
 
 

@@ -1,6 +1,6 @@
 """The tools for one key: get, create, update, revoke."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -19,8 +19,10 @@ from venice_mcp.secrets import Destination
 from venice_mcp.secrets.delivery import described
 from venice_mcp.text import parse_time, plain, quoted, when
 from venice_mcp.tools.arguments import (
+    ChangeArguments,
     CreateApiKey,
     KeySettingsArguments,
+    LimitArguments,
     OneKey,
     UpdateApiKey,
 )
@@ -50,9 +52,18 @@ async def find_key(app: App, args: OneKey) -> Key:
     """
     if args.key_id is not None:
         return await app.client.get_api_key(args.key_id)
-    found = [key for key in await app.client.list_api_keys() if key.last6_chars == args.last6_chars]
+    # Read by id, like every later look at it, so that two endpoints' spellings never count as a change.
+    return await app.client.get_api_key(listed_key(await app.client.list_api_keys(), args).id)
+
+
+def listed_key(keys: Sequence[Key], args: OneKey) -> Key:
+    """The one key of a list that the arguments name; raises like `find_key`."""
+    if args.key_id is not None:
+        found = [key for key in keys if key.id == args.key_id]
+    else:
+        found = [key for key in keys if key.last6_chars == args.last6_chars]
     if not found:
-        raise not_found(f"ending in {args.last6_chars}")
+        raise not_found(args.key_id or f"ending in {args.last6_chars}")
     if len(found) > 1:
         listed = ", ".join(f"{plain(key.id, 40)} {quoted(key.description)}" for key in found[:5])
         raise VeniceError(
@@ -60,8 +71,7 @@ async def find_key(app: App, args: OneKey) -> Key:
             next_step="Ask the person which one, then give its key_id.",
             code="ambiguous",
         )
-    # Read by id, like every later look at it, so that two endpoints' spellings never count as a change.
-    return await app.client.get_api_key(found[0].id)
+    return found[0]
 
 
 async def runs_on(app: App, key: Key) -> bool:
@@ -122,10 +132,10 @@ def _detail_text(key: KeyDetail, now: datetime) -> str:
 # --- create ---------------------------------------------------------------------------------------
 
 
-def settings_of(args: KeySettingsArguments, description: str, now: datetime) -> NewKeySettings:
+def settings_of(args: LimitArguments, description: str, now: datetime, kind: str = "INFERENCE") -> NewKeySettings:
     """The arguments as fully decided settings."""
     return NewKeySettings(
-        api_key_type=args.api_key_type,
+        api_key_type=kind,
         description=description,
         usd_cap=args.usd_cap,
         diem_cap=args.diem_cap,
@@ -136,22 +146,25 @@ def settings_of(args: KeySettingsArguments, description: str, now: datetime) -> 
     )
 
 
-async def check_destination(args: KeySettingsArguments, ctx: Ctx) -> tuple[str, ...]:
-    """Before anyone is asked: whether the secret could be saved where it shall go, and what to know about that."""
+async def check_destination(args: KeySettingsArguments, ctx: Ctx) -> tuple[tuple[str, ...], str | None]:
+    """Before anyone is asked: whether the secret could be saved where it shall go; notes on that, and the occupant.
+
+    When the answer comes back, the record has both as they were when the question was asked.
+    """
     if args.destination.kind == "display" or ctx.request_state is not None:
-        return ()
+        return (), None
     prepared = await app_of(ctx).maker.prepare(args.destination)
     prepared.discard()
-    return prepared.notes
+    return prepared.notes, prepared.occupant
 
 
 async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:
     app = app_of(ctx)
-    settings = settings_of(args, args.description, app.now())
+    settings = settings_of(args, args.description, app.now(), args.api_key_type)
     if ctx.request_state is None:
         # No use in asking for what cannot be done; looked at again right before the write.
         await app.maker.room_for_one_more()
-    notes = await check_destination(args, ctx)
+    notes, occupant = await check_destination(args, ctx)
     return Proposal(
         tool=venice_create_api_key.__name__,
         fingerprint=fingerprint(venice_create_api_key.__name__, args),
@@ -159,6 +172,7 @@ async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:
         intent=settings.model_dump(mode="json"),
         question=about_create(settings, destination=args.destination, now=app.now(), notes=notes),
         destination=args.destination,
+        occupant=occupant,
     )
 
 
@@ -211,7 +225,7 @@ def made_answer(made: Made, settings: NewKeySettings, now: datetime, address: st
 # --- update ---------------------------------------------------------------------------------------
 
 
-def change_of(key: Key, args: UpdateApiKey, now: datetime) -> KeyChange:
+def change_of(key: Key, args: ChangeArguments, now: datetime) -> KeyChange:
     """The exact change: only what differs, but always both caps when one changes.
 
     Raises:
@@ -240,8 +254,12 @@ def change_of(key: Key, args: UpdateApiKey, now: datetime) -> KeyChange:
     ips = [] if "ip_allowlist" in cleared else args.ip_allowlist
     if ips is not None and one_spelling_of_ranges(ips) != key.settings()["ip_allowlist"]:
         change["ip_allowlist"] = tuple(ips)
-    for name in ("description", "limit_period", "model_privacy"):
-        value = getattr(args, name)
+    plain_ones = {
+        "description": args.new_description,
+        "limit_period": args.limit_period,
+        "model_privacy": args.model_privacy,
+    }
+    for name, value in plain_ones.items():
         if value is not None and value != getattr(key, name):
             change[name] = value
     if not change:

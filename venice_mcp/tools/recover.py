@@ -1,18 +1,24 @@
-"""What an earlier call left unaccounted for: settle it, acknowledge it, or revoke the orphan."""
+"""What an earlier call left unaccounted for: settle it, acknowledge it, go on with a plan, or take it back."""
 
 from typing import Annotated
 
+import anyio.to_thread
 from mcp_types import CallToolResult
 
-from venice_mcp.app import Ctx, app_of
+from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.asking import asks_first, fingerprint
 from venice_mcp.errors import VeniceError
-from venice_mcp.models.results import OpenMatter, Recovered
-from venice_mcp.proposals import Proposal, Verdict
+from venice_mcp.models.results import OpenMatter, OpenPlan, Recovered
+from venice_mcp.plan_questions import about_undoing
+from venice_mcp.proposals import PLAN, Plan, Proposal, Verdict, recorded_plan
+from venice_mcp.store import RecordedPlan
+from venice_mcp.text import plain, plural, to_wire
 from venice_mcp.tools.arguments import OneKey, Recover
 from venice_mcp.tools.build import answer
 from venice_mcp.tools.keys import revocation
+from venice_mcp.tools.plans import carried_out, gone_on, lines_of, reread_all, running
 from venice_mcp.workflows.recovering import Finding
+from venice_mcp.workflows.undoing import undoing
 
 _NEXT: dict[str, str] = {
     "wait": "Call venice_recover again in a minute.",
@@ -23,7 +29,9 @@ _NEXT: dict[str, str] = {
 }
 
 
-async def propose_revoking(args: Recover, ctx: Ctx) -> Proposal | None:
+async def propose_recovery(args: Recover, ctx: Ctx) -> Proposal | None:
+    if args.undo is not None:
+        return await _propose_undoing(args, args.undo, ctx)
     if args.revoke is None:
         return None
     app = app_of(ctx)
@@ -44,14 +52,58 @@ async def propose_revoking(args: Recover, ctx: Ctx) -> Proposal | None:
     )
 
 
+async def _propose_undoing(args: Recover, code: str, ctx: Ctx) -> Proposal:
+    app, tool = app_of(ctx), venice_recover.__name__
+    print_of_call = fingerprint(tool, args)
+    begun = await running(ctx, print_of_call)
+    if begun is not None:
+        return begun
+    recorded = await _recorded(app, code)
+    plan = Plan(recorded.code, recorded_plan(recorded.data))
+    work = undoing(plan, recorded, await app.client.list_api_keys())
+    if not work.steps:
+        raise VeniceError(
+            " ".join(["undo: nothing of the plan can be taken back.", *(plain(each, 200) for each in work.cannot[:3])]),
+            next_step="Drop it with give_up if it is still open.",
+            code="cannot_undo",
+        )
+    return Proposal(
+        tool=tool,
+        fingerprint=print_of_call,
+        operation=PLAN,
+        intent={},
+        question=about_undoing(plan.proposal.question.headline, work.revoked, work.changes, work.cannot, app.now()),
+        target={key.id: key.settings() for key in work.keys},
+        reread=reread_all(app, [key.id for key in work.keys]),
+        steps=work.steps,
+        # The old key of a rotation lives on for certain before the successor goes.
+        in_order=plan.in_order,
+        about={"undoes": recorded.code},
+    )
+
+
 async def venice_recover(
-    args: Recover, ctx: Ctx, verdict: Annotated[Verdict | None, asks_first(propose_revoking)]
+    args: Recover, ctx: Ctx, verdict: Annotated[Verdict | None, asks_first(propose_recovery)]
 ) -> Annotated[CallToolResult, Recovered]:
     """Find out what interrupted or lost calls left behind (writes of unknown outcome, keys whose secret reached
-    nobody) and settle it by reading Venice. With revoke, ends such a key after a person approved it. With acknowledge,
-    notes that the person stored a displayed secret. Makes no key."""
+    nobody, unfinished plans) and settle it by reading Venice. revoke ends such a key after a person approved it;
+    acknowledge notes that the person stored a displayed secret; resume goes on with an approved plan."""
     app = app_of(ctx)
     done: list[str] = []
+    if args.resume is not None:
+        done += lines_of(await gone_on(ctx, await app.guard.resume(args.resume)))
+    if args.undo is not None and verdict is not None:
+        done += lines_of(await carried_out(ctx, verdict))
+    if args.give_up is not None:
+        plan = await _recorded(app, args.give_up)
+        if plan.end is not None:
+            raise VeniceError(
+                f"Plan {plan.code} came to its end already, so there is nothing to drop.",
+                next_step="To take back what it did: venice_recover with undo.",
+                code="no_such_plan",
+            )
+        await app.planner.end(plan.code, "given up")
+        done.append(f"Plan {plan.code} is dropped. What it did stays as it is.")
     if args.acknowledge is not None:
         matter = await app.recovery.acknowledge(args.acknowledge)
         done.append(f"Acknowledged {matter.write}; it is no longer listed.")
@@ -66,14 +118,54 @@ async def venice_recover(
         # What was done must not be told as an error that says that nothing was.
         findings = []
         done.append(f"What else is open could not be looked into: {error.what}")
+    plans = await open_plans(app)
     result = Recovered(
         done=done,
         settled=[item.what for item in findings if item.remedy == "none"],
         open=[_open(item) for item in findings if item.remedy != "none"],
+        plans=plans,
     )
     lines = [*result.done, *result.settled]
     lines += [f"OPEN {item.name}: {item.what} {item.next_step}" for item in result.open]
+    lines += [f"UNFINISHED {item.plan}: {item.what} {item.next_step}" for item in plans]
     return answer("\n".join(lines) or "Nothing is open: every write and every secret is accounted for.", result)
+
+
+async def open_plans(app: App) -> list[OpenPlan]:
+    """Plans of this Venice that were begun and not ended, from the record alone."""
+    account = await app.client.keys.account()
+    found = await anyio.to_thread.run_sync(app.store.plans.open, account)
+    return [_plan(plan, app) for plan in found]
+
+
+def _plan(plan: RecordedPlan, app: App) -> OpenPlan:
+    done = sum(standing.state == "done" for standing in plan.standings)
+    left = len(plan.standings) - done
+    how = (
+        f"Go on until {to_wire(plan.expires_at)}: venice_recover with resume {plan.code};"
+        if plan.runs(app.now())
+        else "It is too old to go on with;"
+    )
+    return OpenPlan(
+        plan=plan.code,
+        what=f"{plain(str(plan.data['headline']), 160)} {plural(done, 'step')} done, {left} not.",
+        tool=plain(str(plan.data["tool"]), 60),
+        done=done,
+        left=left,
+        next_step=f"{how} take it back with undo, or drop it with give_up.",
+    )
+
+
+async def _recorded(app: App, code: str) -> RecordedPlan:
+    account = await app.client.keys.account()
+    found = await anyio.to_thread.run_sync(app.store.plans.get, code)
+    if found is None or found.account != account or found.end in ("undone", "given up"):
+        raise VeniceError(
+            "There is no such plan, or it was dropped or taken back before.",
+            next_step="Call venice_recover without arguments to see which are open.",
+            code="no_such_plan",
+        )
+    return found
 
 
 def _open(item: Finding) -> OpenMatter:

@@ -10,7 +10,7 @@ from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.asking import can_ask
 from venice_mcp.guard import approve_command
 from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
-from venice_mcp.policy.gate import summary
+from venice_mcp.policy.summary import summary
 from venice_mcp.settings import Credential
 from venice_mcp.store import Approval, StoreError
 from venice_mcp.text import cell, plain, table, to_wire

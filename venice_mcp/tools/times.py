@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 
 from venice_mcp.errors import ArgumentError
 from venice_mcp.text import parse_time, to_wire
-from venice_mcp.tools.arguments import KeySettingsArguments, UpdateApiKey
+from venice_mcp.tools.arguments import ChangeArguments, LimitArguments
 
 
-def expiry(args: KeySettingsArguments | UpdateApiKey, now: datetime) -> str | None:
+def expiry(args: LimitArguments | ChangeArguments, now: datetime) -> str | None:
     """The absolute expiry in Venice's form, or None when none was given.
 
     A date alone means the end of that day in UTC, so that a key lives through the day a person named.

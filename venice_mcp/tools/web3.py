@@ -39,8 +39,8 @@ async def venice_get_web3_token(args: NoArguments, ctx: Ctx) -> Annotated[CallTo
 async def propose_mint(args: CreateWeb3ApiKey, ctx: Ctx) -> Proposal:
     app = app_of(ctx)
     address = await _address(app, args)
-    settings = settings_of(args, args.description, app.now())
-    notes = await check_destination(args, ctx)
+    settings = settings_of(args, args.description, app.now(), args.api_key_type)
+    notes, occupant = await check_destination(args, ctx)
     return Proposal(
         tool=venice_create_web3_api_key.__name__,
         fingerprint=fingerprint(venice_create_web3_api_key.__name__, args, address),
@@ -55,6 +55,7 @@ async def propose_mint(args: CreateWeb3ApiKey, ctx: Ctx) -> Proposal:
             notes=notes,
         ),
         destination=args.destination,
+        occupant=occupant,
     )
 
 

@@ -1,5 +1,6 @@
 """Changing and revoking a key: done once; when the answer is lost, Venice is asked what became of it."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from venice_mcp.client import VeniceClient
@@ -8,7 +9,7 @@ from venice_mcp.errors import AnswerLost, Changed, VeniceError
 from venice_mcp.guard import Guard
 from venice_mcp.models.requests import KeyChange
 from venice_mcp.models.wire import Key
-from venice_mcp.proposals import Verdict
+from venice_mcp.proposals import Plan, Target, Verdict
 from venice_mcp.questions import label
 from venice_mcp.workflows.critical import Critical
 
@@ -31,16 +32,12 @@ class Changer:
         """
         change = KeyChange.model_validate(verdict.case.proposal.intent)
         approved = await self.guard.judge(verdict)
+        return await self._update(change.id, lambda send: self.guard.carry_out(approved, send))
 
-        async def patch(consent: Consent) -> Key:
-            return await self.client.update_api_key(change, consent)
-
-        with self.critical.section(f"changing key {change.id}"):
-            try:
-                key, _ = await self.guard.carry_out(approved, patch)
-                return key, _unexpected(change, key)
-            except AnswerLost as lost:
-                return await self._find_out_update(lost, change)
+    async def update_step(self, plan: Plan, number: int, current: Target) -> tuple[Key, tuple[str, ...]]:
+        """Like `update`, for one step of a plan."""
+        key_id = str(plan.steps[number - 1].intent["id"])
+        return await self._update(key_id, lambda send: self.guard.carry_step(plan, number, current, send))
 
     async def revoke(self, verdict: Verdict) -> tuple[str, ...]:
         """Revoke the approved key; notes on how that is known.
@@ -50,13 +47,43 @@ class Changer:
         """
         key_id = str(verdict.case.proposal.intent["id"])
         approved = await self.guard.judge(verdict)
+        return await self._revoke(key_id, lambda send: self.guard.carry_out(approved, send))
 
+    async def revoke_step(self, plan: Plan, number: int, current: Target) -> tuple[str, ...]:
+        """Like `revoke`, for one step of a plan."""
+        key_id = str(plan.steps[number - 1].intent["id"])
+        return await self._revoke(key_id, lambda send: self.guard.carry_step(plan, number, current, send))
+
+    async def undo_step(self, plan: Plan, number: int, key_id: str) -> tuple[str, ...]:
+        """Revoke the key that a step made and whose secret nobody has; notes on how that is known."""
+        return await self._revoke(key_id, lambda send: self.guard.undo_step(plan, number, send))
+
+    async def _update(
+        self, key_id: str, carry: Callable[[Callable[[Consent], Awaitable[Key]]], Awaitable[tuple[Key, Consent]]]
+    ) -> tuple[Key, tuple[str, ...]]:
+        sent: list[KeyChange] = []
+
+        async def patch(consent: Consent) -> Key:
+            # The consent has the last word on what is sent: a step's expiry is reckoned from when it begins.
+            sent.append(KeyChange.model_validate(consent.intent))
+            return await self.client.update_api_key(sent[0], consent)
+
+        with self.critical.section(f"changing key {key_id}"):
+            try:
+                key, _ = await carry(patch)
+                return key, _unexpected(sent[0], key)
+            except AnswerLost as lost:
+                return await self._find_out_update(lost, sent[0])
+
+    async def _revoke(
+        self, key_id: str, carry: Callable[[Callable[[Consent], Awaitable[None]]], Awaitable[object]]
+    ) -> tuple[str, ...]:
         async def delete(consent: Consent) -> None:
             await self.client.delete_api_key(key_id, consent)
 
         with self.critical.section(f"revoking key {key_id}"):
             try:
-                await self.guard.carry_out(approved, delete)
+                await carry(delete)
             except AnswerLost as lost:
                 return await find_out_revoked(self.client, self.guard, key_id, lost)
             return ()

@@ -1,7 +1,7 @@
 """Making a key: checked before, made once, its secret delivered or the key revoked again, lost answers found out."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +17,7 @@ from venice_mcp.errors import AnswerLost, Changed, VeniceError
 from venice_mcp.guard import Guard
 from venice_mcp.models.requests import NewKeySettings
 from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData, one_spelling_of_ranges
-from venice_mcp.proposals import Verdict
+from venice_mcp.proposals import Plan, Verdict
 from venice_mcp.questions import attention, label, shown
 from venice_mcp.secrets import Destination, Prepared, Secret, SinkError, SinkLimits
 from venice_mcp.secrets.delivery import described, prepare
@@ -29,6 +29,7 @@ from venice_mcp.workflows.finding_out import account_of_loss, appeared, as_asked
 
 MAX_PACE_WAIT_S = 25.0
 READ_BACK_S = 8.0
+Send = Callable[[Consent], Awaitable[NewKeyData]]
 _NOT_READ_BACK = "The new key could not be read back; its settings are told as they were asked for."
 _NOT_PROVEN = "ATTENTION: Venice did not accept a read with the new key ({}); check it before relying on it."
 _log = logging.getLogger(__name__)
@@ -36,13 +37,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Made:
-    """A key that exists at Venice. `secret` is for display; None when it was delivered to `destination`."""
+    """A key that exists at Venice. `secret` is for display; None when it was delivered to `destination`.
+
+    `doubt` is why it could not be proven to work, where that was tried and failed.
+    """
 
     id: str
     last6: str
     secret: Secret | None
     destination: Destination
     notes: tuple[str, ...] = field(default=())
+    doubt: str | None = None
 
 
 class Signer(Protocol):
@@ -123,47 +128,99 @@ class Maker:
             )
         return keys
 
-    async def keep_pace(self) -> None:
-        """Wait, for at most 25 s, until one more key stays within 20 creates a minute on this machine."""
+    async def pace_wait_s(self) -> float:
+        """Until when one more key stays within 20 creates a minute on this machine, in seconds from now."""
         since = self.now() - MAKING_PACE.window
         account = await self.client.keys.account()
-        spent = await anyio.to_thread.run_sync(
-            lambda: self.store.approvals.spent_since(account=account, tools=MAKING_PACE.tools, since=since)
+        written = await anyio.to_thread.run_sync(
+            lambda: self.store.approvals.written_since(MAKING_PACE, account=account, since=since)
         )
         # Those of a clock that was ahead happened at another time than they say.
-        spent = [at for at in spent if at <= self.now()]
-        if len(spent) < MAKING_PACE.most:
-            return
-        wait = (spent[-MAKING_PACE.most] + MAKING_PACE.window - self.now()).total_seconds()
+        written = [at for at in written if at <= self.now()]
+        if len(written) < MAKING_PACE.most:
+            return 0.0
+        return max(0.0, (written[-MAKING_PACE.most] + MAKING_PACE.window - self.now()).total_seconds())
+
+    async def keep_pace(self) -> None:
+        """Wait, for at most 25 s, until one more key stays within the pace."""
+        wait = await self.pace_wait_s()
         if wait > MAX_PACE_WAIT_S:
             raise VeniceError(
-                f"{len(spent)} keys were made in the last minute, and Venice allows {MAKING_PACE.most}.",
+                f"Venice allows {MAKING_PACE.most} new keys in a minute, and they were made.",
                 next_step=f"Call again in {int(wait) + 1} s; the person will be asked again.",
                 code="create_pace",
             )
-        await self.sleep(max(wait, 0.0))
+        if wait:
+            await self.sleep(wait)
+
+    async def create_step(self, plan: Plan, number: int, keys: Sequence[Key]) -> Made:
+        """Make the key of one step of a plan; in a plan that goes in order it is also proven to work.
+
+        `keys` are the active keys as they were read a moment ago.
+
+        Raises:
+            VeniceError: as for `create`.
+        """
+        step = plan.steps[number - 1]
+        settings = NewKeySettings.model_validate(step.intent)
+
+        async def post(consent: Consent) -> NewKeyData:
+            return await self.client.create_api_key(settings, consent)
+
+        async def carry(send: Send, noting: Mapping[str, Any]) -> tuple[NewKeyData, Consent]:
+            return await self.guard.carry_step(plan, number, None, send, noting)
+
+        before = marks(keys) if plan.in_order else None
+        prepared = await self._prepared(step.destination or Destination(), step.occupant)
+        return await self._carried(
+            settings, step.destination or Destination(), prepared, before, carry, post, prove=plan.in_order
+        )
 
     async def _make(
         self,
         verdict: Verdict,
         settings: NewKeySettings,
         look: Callable[[], Awaitable[list[Key] | None]],
-        post: Callable[[Consent], Awaitable[NewKeyData]],
+        post: Send,
         *,
         ours: bool,
     ) -> Made:
         approved = await self.guard.judge(verdict)
-        destination = verdict.case.proposal.destination or Destination()
+        proposal = verdict.case.proposal
+        destination = proposal.destination or Destination()
         before = marks(await look())
         await self.keep_pace()
-        prepared = await self.prepare(destination) if destination.kind != "display" else None
+        try:
+            prepared = await self._prepared(destination, proposal.occupant)
+        except VeniceError as error:
+            if error.code == "target_changed":
+                await self.guard.set_aside(verdict.case, "destination changed")
+            raise
+
+        async def carry(send: Send, noting: Mapping[str, Any]) -> tuple[NewKeyData, Consent]:
+            return await self.guard.carry_out(approved, send, noting)
+
+        return await self._carried(settings, destination, prepared, before, carry, post, ours=ours)
+
+    async def _carried(
+        self,
+        settings: NewKeySettings,
+        destination: Destination,
+        prepared: Prepared | None,
+        before: str | None,
+        carry: Callable[[Send, Mapping[str, Any]], Awaitable[tuple[NewKeyData, Consent]]],
+        post: Send,
+        *,
+        ours: bool = True,
+        prove: bool = False,
+    ) -> Made:
         try:
             # From the moment the approval is spent nothing may interrupt: the key and its secret must be accounted for.
             with self.critical.section(f"making the key {quoted(settings.description)}") as section:
                 section.leftover = prepared.discard if prepared is not None else None
                 asked_at = self.now()
                 try:
-                    new, consent = await self.guard.carry_out(approved, post, {"before": before})
+                    new, consent = await carry(post, {"before": before})
                 except AnswerLost as lost:
                     raise await self._account_for(lost, settings, before, asked_at, ours=ours) from None
                 section.doing = f"making the key {_name(new)}"
@@ -172,7 +229,41 @@ class Maker:
             if prepared is not None:
                 prepared.discard()
         notes = await self._last_look(made, new, settings, consent, ours=ours)
+        if prove:
+            doubt = await self.proof(new.api_key)
+            if doubt is None:
+                await self.guard.note(consent.write, "proven")
+            return replace(made, notes=(*made.notes, *notes), doubt=doubt)
         return replace(made, notes=(*made.notes, *notes))
+
+    async def proof(self, secret: Secret) -> str | None:
+        """None if Venice answers a read with the key; else why it does not. A key may need a moment to open."""
+        doubt = ""
+        for pause in (0.0, 1.0, 2.0):
+            if pause:
+                await self.sleep(pause)
+            try:
+                await self.client.get_rate_limits(secret)
+            except VeniceError as error:
+                doubt = plain(error.what, 160)
+            else:
+                return None
+        return doubt
+
+    async def _prepared(self, destination: Destination, occupant: str | None) -> Prepared | None:
+        """The place for the secret, if it still holds what it held when the person was asked."""
+        if destination.kind == "display":
+            return None
+        prepared = await self.prepare(destination)
+        if prepared.occupant != occupant:
+            prepared.discard()
+            raise VeniceError(
+                f"The destination changed while the question was open: {described(destination)} no longer holds"
+                " what it held, so nothing was made.",
+                next_step="Call again; the person will be asked about it as it is now.",
+                code="target_changed",
+            )
+        return prepared
 
     async def prepare(self, destination: Destination) -> Prepared:
         """Make sure, before the key exists, that its secret can go where it shall go.
@@ -259,6 +350,10 @@ class Maker:
             for name in wanted
             if canonical(got[name]) != canonical(wanted[name])
         )
+
+    def is_exactly(self, key: Key, intent: Mapping[str, Any]) -> bool:
+        """Whether a key is in every setting what was asked for."""
+        return not self._differences(NewKeySettings.model_validate(intent), key.settings())
 
     async def _revoke_again(self, new: NewKeyData, consent: Consent) -> None:
         async def delete(undoing: Consent) -> None:

@@ -65,9 +65,11 @@ class Recovery:
         account = await self.client.keys.account()
         return await anyio.to_thread.run_sync(lambda: self.store.journal.open_matters(account, self.now()))
 
-    async def look(self) -> list[Finding]:
-        """Each open matter, settled if it can be."""
-        matters = await self.open_matters()
+    async def look(self, plan: str = "") -> list[Finding]:
+        """Each open matter, or each of one plan, settled if it can be."""
+        matters = [
+            matter for matter in await self.open_matters() if matter.write.startswith(f"{plan}/" if plan else "")
+        ]
         if not matters:
             return []
         try:

@@ -82,6 +82,8 @@ ORDER = [
     "policy.gate",
     "proposals",
     "patience",
+    "gatekeeping",
+    "cases",
     "guard",
     "asking",
     "workflows",

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import Any, cast
 
 from mcp.server.mcpserver import Context
@@ -60,9 +59,8 @@ class App:
     def changer(self) -> Changer:
         return Changer(self.client, self.guard, self.critical)
 
-    @cached_property
+    @property
     def planner(self) -> Planner:
-        """One for all requests: it knows which plans are being carried out."""
         return Planner(self.maker, self.changer, self.recovery)
 
 

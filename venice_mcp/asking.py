@@ -98,7 +98,7 @@ def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal | 
             return Standing("granted")
         if case.unasked is not None:
             return Standing("allowed")
-        if _guard(ctx).on_terminal_only:
+        if _guard(ctx).gate.on_terminal_only:
             return Standing("terminal")
         return _form(case, _guard(ctx)) if can_ask(ctx) else Standing("cannot_ask")
 

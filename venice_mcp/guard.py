@@ -1,265 +1,32 @@
-"""No write without an approval: policy, the record of what was asked, and the only place that makes a `Consent`.
+"""No write without an approval: the only place that makes a `Consent`, and the journal of what became of it.
 
-`open_case` freezes what a person will be shown; `judge` says whether the answer approves; `carry_out` looks at policy
-and target a last time, spends the recorded approval and records the write in one transaction, and only then makes the
-consent, sends the write and records what became of it. An approval of several writes is spent by `begin`, and each of
-its steps is looked at and recorded in the same way by `carry_step`, once.
+`carry_out` looks at policy and target a last time, spends the recorded approval and records the write in one
+transaction, and only then makes the consent, sends the write and records what became of it. An approval of several
+writes is spent by `begin`, and each of its steps is looked at and recorded in the same way by `carry_step`, once.
 """
 
 import logging
-import shlex
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio.to_thread
-from mcp.server.mcpserver.resolve import AcceptedElicitation, DeclinedElicitation
 
+from venice_mcp.cases import Cases
 from venice_mcp.consent import Consent, canonical
-from venice_mcp.errors import AnswerLost, ArgumentError, VeniceError
+from venice_mcp.errors import AnswerLost, VeniceError
+from venice_mcp.gatekeeping import request_of
 from venice_mcp.models.wire import NewKeyData
-from venice_mcp.patience import DENIALS_COUNT_FOR, asking_again
-from venice_mcp.policy.gate import Request, allowance_for, narrows_only, violations, why_not_allowed
-from venice_mcp.proposals import (
-    Answer,
-    Approved,
-    Case,
-    Plan,
-    Proposal,
-    Standing,
-    Step,
-    Target,
-    Unasked,
-    Verdict,
-    confirms,
-    differences,
-    digest,
-    recorded_plan,
-)
-from venice_mcp.secrets import Redactor, Secret
-from venice_mcp.settings import Settings
-from venice_mcp.store import MAKING, MAKING_PACE, Approval, Budget, Outcome, Refusal, Store, StoreError, this_process
+from venice_mcp.proposals import Approved, Case, Plan, Proposal, Target, differences, digest, recorded_plan
+from venice_mcp.secrets import Secret
+from venice_mcp.store import MAKING, MAKING_PACE, Outcome, Refusal, StoreError, this_process
 
-_SENT = ("intent", "deliver_to", "steps")
-"""What of a proposal reaches Venice or a destination, and so may not be altered after it was shown."""
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Guard:
-    """Opens cases, judges answers, makes consents, and journals every write.
-
-    Args:
-        store: the record; without it nothing is written.
-        settings: whose policy is the gate that every write passes.
-        account: whose keys these are; approvals of one account mean nothing for another.
-        redactor: questions are redacted like everything else.
-        now: the clock.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        settings: Settings,
-        account: Callable[[], Awaitable[str]],
-        redactor: Redactor,
-        now: Callable[[], datetime],
-    ) -> None:
-        self.store = store
-        self._settings = settings
-        self._account = account
-        self._redactor = redactor
-        self._now = now
-
-    @property
-    def on_terminal_only(self) -> bool:
-        """Whether policy takes approvals from a terminal only, whatever a client says it can do."""
-        return self._settings.policy.how == "terminal"
-
-    # --- asking -------------------------------------------------------------------------------
-
-    async def open_case(self, proposal: Proposal) -> Case:
-        """The approval of exactly this call if one is open and its target has not changed, else a new one.
-
-        Raises:
-            VeniceError: policy forbids it, or a person said no to it a moment ago.
-        """
-        account = await self._account()
-        return await anyio.to_thread.run_sync(self._open_case, proposal, account)
-
-    def _open_case(self, proposal: Proposal, account: str) -> Case:
-        now = self._now()
-        approvals = self.store.approvals
-        begun = self._begun(proposal, account, now)
-        if begun is not None:
-            return begun
-        for request in self._requests(proposal):
-            self._check_policy(request)
-        found = approvals.open_for(account=account, fingerprint=proposal.fingerprint, now=now)
-        if found is not None:
-            # What one server runs on another may not; the word that locks it out must be asked for by its own question.
-            asked_alike = bool(found.data.get("own_key")) or not proposal.own_key
-            if found.data["target"] == digest(proposal.target) and asked_alike:
-                recorded = proposal.as_recorded(found.data)
-                return Case(found, recorded, self._unasked(recorded, account) if found.state == "pending" else None)
-            approvals.settle(found.code, "superseded", "target changed" if asked_alike else "own key", now)
-        if approvals.refusal_to_tell(account=account, fingerprint=proposal.fingerprint, now=now):
-            raise VeniceError(
-                "The person refused this request on their terminal, so it was not done.",
-                next_step="Do not ask again unless they want it.",
-                code="declined",
-            )
-        frozen = proposal.frozen()
-        # Only what a person reads may be altered: what will be sent must be what was asked for, or not be sent.
-        sent = {name: frozen[name] for name in _SENT if name in frozen}
-        data = self._redactor.redact_tree(frozen) | sent
-        if self._redactor.redact_tree(sent) != sent:
-            raise ArgumentError("arguments", "hold a secret.", "Leave it out; it was not sent anywhere.")
-        unasked = self._unasked(proposal, account)
-        if unasked is None:
-            self._check_patience(proposal, account, now)
-        approval = approvals.find_or_ask(account=account, fingerprint=proposal.fingerprint, data=data, now=now)
-        # That of another process, if it asked meanwhile: what its question says was asked.
-        return Case(approval, proposal.as_recorded(approval.data), unasked)
-
-    def _begun(self, proposal: Proposal, account: str, now: datetime) -> Case | None:
-        """The plan that this very call began before: it covers what is left of it, and nothing else."""
-        if not proposal.steps:
-            return None
-        plan = self.store.plans.running(account=account, fingerprint=proposal.fingerprint, now=now)
-        approval = self.store.approvals.get(plan.code, now) if plan is not None else None
-        return Case(approval, proposal.as_recorded(approval.data), begun=True) if approval is not None else None
-
-    def question(self, case: Case) -> str:
-        """The text of the question, without secrets that became known since it was frozen."""
-        return self._redactor.redact(case.proposal.question.text(case.code))
-
-    def _check_patience(self, proposal: Proposal, account: str, now: datetime) -> None:
-        """Whoever said no is not asked again at once, and less and less soon."""
-        # One from a clock that was ahead says nothing about when it was.
-        until = now + timedelta(minutes=1)
-        denials = self.store.approvals.denials(account=account, since=now - DENIALS_COUNT_FOR, until=until)
-        end = asking_again(denials, proposal)
-        if end is not None and end > now:
-            raise VeniceError(
-                f"The person declined this a moment ago, so they are not asked again before {end:%H:%M:%S} UTC.",
-                next_step="Tell them so, and call again then only if they want it.",
-                code="asked_too_often",
-            )
-
-    # --- policy -------------------------------------------------------------------------------
-
-    def _requests(self, proposal: Proposal) -> list[Request]:
-        """What will be sent, as policy looks at it."""
-        if not proposal.steps:
-            return [_request(proposal, proposal.intent, proposal.target)]
-        now, targets = self._now(), proposal.target or {}
-        return [_request(step, step.intent_at(now), targets.get(str(step.intent.get("id")))) for step in proposal.steps]
-
-    def _check_policy(self, request: Request) -> None:
-        """The one gate: what will be sent, whoever asks for it and however it was approved."""
-        if self._settings.policy_problem:
-            raise VeniceError(
-                f"Nothing is written while the policy cannot be used: {self._settings.policy_problem}",
-                next_step="The operator mends the file and restarts the server; `venice-mcp doctor` checks it.",
-                code="policy_unusable",
-            )
-        broken = violations(self._settings.policy, request, self._now())
-        if broken:
-            _log.warning("Policy refused a %s: %s", request.operation, "; ".join(broken))
-            raise VeniceError(
-                f"The operator's policy forbids this: {'; '.join(broken)}.",
-                next_step="Ask for something the policy allows, or tell the person; only the operator changes it.",
-                code="policy",
-            )
-
-    def _unasked(self, proposal: Proposal, account: str) -> Unasked | None:
-        """Whether policy lets this go without a question."""
-        policy, now = self._settings.policy, self._now()
-        if not self._settings.allowances_hold or proposal.own_key or proposal.steps:
-            return None
-        request = _request(proposal, proposal.intent, proposal.target)
-        if policy.narrowing_unasked and narrows_only(request, now):
-            return Unasked("narrowing, which policy allows unasked")
-        allowance = allowance_for(policy, request, now, self._made_under(account))
-        if allowance is None:
-            return None
-        budget = Budget(_how(allowance.name), allowance.per_day)
-        left = self.store.approvals.left(budget, account=account, now=now)
-        return Unasked(budget.how, budget) if left > 0 else None
-
-    def _made_under(self, account: str) -> Callable[[str], str | None]:
-        """Tells the name of the allowance under which a key of this Venice was made."""
-
-        def look(key_id: str) -> str | None:
-            how = self.store.journal.made_under(key_id, account) or ""
-            return how.removeprefix(_how("")) if how.startswith(_how("")) else None
-
-        return look
-
-    # --- judging ------------------------------------------------------------------------------
-
-    async def judge(self, verdict: Verdict) -> Approved:
-        """Whether the answer approves; nothing is used up yet.
-
-        Raises:
-            VeniceError: declined, unanswered or not confirmed.
-        """
-        case, outcome = verdict.case, verdict.outcome
-        if isinstance(outcome, DeclinedElicitation):
-            await self._settle(case, "denied", "declined in the client")
-            raise VeniceError(
-                "The person declined, so it was not done.",
-                next_step="Do not ask again unless they want it.",
-                code="declined",
-            )
-        if not isinstance(outcome, AcceptedElicitation):
-            raise self.unanswered(case.approval, "The question was closed without an answer.")
-        data = cast("object", outcome.data)
-        if isinstance(data, Standing):
-            return self._judge_unasked(case, data)
-        word = case.proposal.question.word
-        if isinstance(data, Answer) and confirms(data, word) and not self.on_terminal_only:
-            return Approved(case, "answered in the client")
-        await self._settle(case, "denied", "not confirmed")
-        missing = f"the word {word} was not typed" if word else "the box was not ticked"
-        raise VeniceError(
-            f"It was not approved: {missing}.",
-            next_step="Call again only if the person wants to be asked again.",
-            code="not_confirmed",
-        )
-
-    def _judge_unasked(self, case: Case, standing: Standing) -> Approved:
-        if standing.reason == "granted":
-            return Approved(case, None)
-        if standing.reason == "allowed" and case.unasked is not None:
-            return Approved(case, case.unasked.how)
-        proposal = case.proposal
-        lacking = why_not_allowed(
-            self._settings.policy,
-            _request(proposal, proposal.intent, proposal.target),
-            self._now(),
-            self._made_under(case.approval.account),
-        )
-        why = (
-            "Policy takes approvals from a terminal only."
-            if standing.reason == "terminal"
-            else "This client cannot ask a person."
-        )
-        raise self.unanswered(case.approval, f"{lacking} {why}".strip())
-
-    def unanswered(self, approval: Approval, why: str) -> VeniceError:
-        """What to tell when nobody answered: the request stays open, and how a person can approve it."""
-        return VeniceError(
-            f"{why} The request waits for a person's approval until {approval.expires_at:%H:%M} UTC.",
-            next_step="Ask the person to run this in their own terminal, then call this tool again with the same"
-            f" arguments: {approve_command(approval.code, self.store)}",
-            code="approval_pending",
-        )
-
-    # --- writing ------------------------------------------------------------------------------
+class Guard(Cases):
+    """Spends approvals, makes consents, and journals every write."""
 
     async def carry_out(
         self,
@@ -337,8 +104,8 @@ class Guard:
     async def _look_again(self, case: Case) -> None:
         """Right before an approval is spent: whether policy still allows it and its target is what was shown."""
         proposal = case.proposal
-        for request in self._requests(proposal):
-            self._check_policy(request)
+        for request in self.gate.requests(proposal):
+            self.gate.check(request)
         if proposal.reread is None or proposal.target is None:
             return
         current = await proposal.reread()
@@ -424,7 +191,7 @@ class Guard:
                 next_step="Look at it and ask for it anew.",
                 code="target_changed",
             )
-        self._check_policy(_request(step, intent, current))
+        self.gate.check(request_of(step, intent, current))
         intended = {"tool": plan.tool, "operation": step.operation, "label": step.label, "target": current}
         intended = self._redactor.redact_tree({**intended, **(noting or {})})
         place = step.destination.as_data() if step.destination else None
@@ -467,26 +234,6 @@ class Guard:
         else:
             await self.note(consent.write, "done")
         return result
-
-    async def set_aside(self, case: Case, why: str) -> None:
-        """Make an approval that is not spent count for nothing: what it was given for is no longer so."""
-        await self._settle(case, "superseded", why)
-
-    async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> None:
-        await anyio.to_thread.run_sync(lambda: self.store.approvals.settle(case.code, kind, how, self._now()))
-
-
-def approve_command(code: str, store: Store) -> str:
-    """One complete command for another terminal. -P keeps the folder it is run in out of Python's search path."""
-    return shlex.join([sys.executable, "-P", "-m", "venice_mcp", "approve", code, "--state-dir", str(store.folder)])
-
-
-def _request(part: Proposal | Step, intent: Mapping[str, Any], target: Target | None) -> Request:
-    return Request(part.operation, intent, target, part.destination, part.own_key)
-
-
-def _how(allowance: str) -> str:
-    return f"allowance {allowance}"
 
 
 def _unspendable(state: Refusal) -> VeniceError:

@@ -95,11 +95,32 @@ class FileSink:
             raise
         prepared = PreparedFile(place, folder, file, notes)
         try:
+            if not hold(file):
+                raise SinkError(f"another program uses {named(path)}")
             reserve(file, _RESERVED)
+        except SinkError:
+            prepared.discard()
+            raise
         except OSError as error:
             prepared.discard()
             raise SinkError(f"{named(path)} cannot be prepared: {reason(error)}") from None
         return prepared
+
+
+def hold(file: int) -> bool:
+    """Lock a file that was prepared, for as long as it is open: so it can be told from one that a crash has left.
+
+    False if another program holds it; where there are no locks, nobody does.
+    """
+    import fcntl  # not on Windows, where `checked_place` has refused by now
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _create(place: Place, folder: int) -> int:
@@ -129,6 +150,31 @@ def content(path: str, folders: tuple[str, ...] | None) -> bytes | None:
             return os.read(file, _RESERVED + 1)
         except OSError as error:
             raise SinkError(f"{named(path)} cannot be read: {reason(error)}") from None
+        finally:
+            os.close(file)
+    finally:
+        os.close(folder)
+
+
+def clear(path: str) -> None:
+    """Remove the file if it was prepared, never written, and nobody is about to write it.
+
+    Raises:
+        SinkError: it cannot be looked at.
+    """
+    place = checked_place(path)
+    folder = open_folder(place, None, sticky=True)
+    try:
+        file = open_existing(place, folder)
+        if file is None:
+            return
+        try:
+            status = os.fstat(file)
+            private = stat.S_IMODE(status.st_mode) == PRIVATE
+            if private and hold(file) and is_leftover(os.read(file, _RESERVED + 1)):
+                found = os.stat(place.name, dir_fd=folder, follow_symlinks=False)
+                if os.path.samestat(found, status):
+                    os.unlink(place.name, dir_fd=folder)
         finally:
             os.close(file)
     finally:

@@ -3,10 +3,9 @@
 import os
 from contextlib import suppress
 
-from venice_mcp.secrets.delivery import leftover
 from venice_mcp.secrets.destinations import Destination
 from venice_mcp.secrets.dotenv import value_now
-from venice_mcp.secrets.files import content
+from venice_mcp.secrets.files import clear, content
 from venice_mcp.secrets.keyrings import entry_now
 from venice_mcp.secrets.sinks import SinkError, SinkLimits
 from venice_mcp.secrets.types import Secret
@@ -30,6 +29,24 @@ def saved(destination: Destination, limits: SinkLimits, last6: str) -> Secret | 
     return found if found is not None and last6 and found.last6 == last6 else None
 
 
+def completed(destination: Destination, limits: SinkLimits, last6: str) -> bool:
+    """Finish a delivery into a file that ended right before its last step, which cuts off the space reserved.
+
+    Whether it was one, and the whole of a secret that ends in `last6` stands there alone now.
+    """
+    if destination.kind != "file" or destination.path is None or not last6:
+        return False
+    try:
+        data = content(destination.path, limits.folders) or b""
+        text = data.rstrip(b"\0")
+        if text == data or b"\0" in text or not text.endswith(last6.encode() + b"\n"):
+            return False
+        os.truncate(os.path.expanduser(destination.path), len(text))
+        return content(destination.path, limits.folders) == text
+    except OSError:
+        return False
+
+
 def _secret(value: bytes | None) -> Secret | None:
     with suppress(UnicodeDecodeError):
         return Secret(value.decode()) if value else None
@@ -38,6 +55,6 @@ def _secret(value: bytes | None) -> Secret | None:
 
 def clear_leftover(destination: Destination) -> None:
     """Remove the empty file that an attempt left there which ended before it had a secret; nothing else."""
-    if leftover(destination) and destination.path is not None:
+    if destination.kind == "file" and destination.path is not None:
         with suppress(OSError):
-            os.unlink(os.path.expanduser(destination.path))
+            clear(destination.path)

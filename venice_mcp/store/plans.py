@@ -4,7 +4,8 @@ The first attempt at step 3 of the approval CODE is called `CODE/3` in the journ
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -30,7 +31,9 @@ class StepStanding:
         write: the latest attempt's name in the journal; empty before the first.
         attempts: how many there were.
         intended: the latest attempt as it was recorded before it was sent.
+        intended_at: when that was.
         key_id, last6: of the key it made.
+        found: that key was only found in the list afterwards, Venice did not answer with it.
         why: the reason of a refusal.
         proven: whether the key it made was seen to work.
     """
@@ -41,6 +44,8 @@ class StepStanding:
     intended: Mapping[str, Any] = field(default_factory=dict[str, Any])
     key_id: str | None = None
     last6: str | None = None
+    intended_at: datetime | None = None
+    found: bool = False
     why: str = ""
     proven: bool = False
 
@@ -70,6 +75,18 @@ class Plans:
 
     def __init__(self, record: Record) -> None:
         self._record = record
+        self._carried_out: set[str] = set()
+
+    @contextmanager
+    def alone(self, code: str) -> Generator[bool]:
+        """Whether nobody else in this process carries this plan out, and nobody will while it lasts."""
+        alone = code not in self._carried_out
+        self._carried_out.add(code)
+        try:
+            yield alone
+        finally:
+            if alone:
+                self._carried_out.discard(code)
 
     def get(self, code: str) -> RecordedPlan | None:
         """A plan that was begun; None for anything else."""
@@ -160,6 +177,8 @@ class Plans:
             intended=json.loads(story["intended"].data),
             key_id=made.get("id"),
             last6=made.get("last6"),
+            intended_at=datetime.fromisoformat(story["intended"].at),
+            found="how" in made,
             why=str(refused.get("what", "")),
             proven="proven" in story,
         )

@@ -146,8 +146,9 @@ class VeniceTool(Tool):
         for name, value in arguments.items():
             # A token or signature is known from the moment it was used, and is sent again on purpose.
             if name not in ("token", "signature") and app.redactor.redact_tree([name, value]) != [name, value]:
-                known = name in cast("type[Arguments]", self.fn_metadata.arg_model).model_fields
-                raise ToolError(f"{name if known else WITHHELD}: {PASTED}. {NOTHING_SENT} Leave it out.")
+                fields = cast("type[Arguments]", self.fn_metadata.arg_model).model_fields
+                instead = "Name the key by last6_chars instead." if "last6_chars" in fields else "Leave it out."
+                raise ToolError(f"{name if name in fields else WITHHELD}: {PASTED}. {NOTHING_SENT} {instead}")
         who = actor.set(_caller(context, app))
         with noting_questions() as asked:
             try:

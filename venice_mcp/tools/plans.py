@@ -1,12 +1,15 @@
 """What the tools that carry out plans share: progress, continuing without a question, and one account of it all."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
+import anyio.to_thread
 from mcp_types import CallToolResult
 
 from venice_mcp.app import App, Ctx, app_of
+from venice_mcp.errors import VeniceError
 from venice_mcp.models.plans import PlanResult, PlanRow
-from venice_mcp.proposals import Plan, Proposal, Target, Verdict
+from venice_mcp.proposals import Case, Plan, Proposal, Target, Verdict
 from venice_mcp.secrets.delivery import described
 from venice_mcp.text import cell, plain, plural, table
 from venice_mcp.tools.build import answer
@@ -20,7 +23,19 @@ _ORDER = {"failed": 0, "open": 1, "left alone": 2, "to do": 3, "done": 4}
 
 async def running(ctx: Ctx, fingerprint: str) -> Proposal | None:
     """The plan that this very call began before and that is not at its end: it goes on without a question."""
-    return await app_of(ctx).guard.running(fingerprint)
+    begun = await app_of(ctx).guard.running(fingerprint)
+    if begun is None:
+        return None
+
+    async def ended() -> Target:
+        raise VeniceError(
+            "The plan came to its end while this call was under way.",
+            next_step="Call again to see what there is left to do.",
+            code="target_changed",
+        )
+
+    # If another call brings it to its end before this one is looked at, it must not begin anew as it was.
+    return replace(begun, target={}, reread=ended)
 
 
 def reread_all(app: App, key_ids: list[str]) -> Callable[[], Awaitable[Target]]:
@@ -36,12 +51,30 @@ def reread_all(app: App, key_ids: list[str]) -> Callable[[], Awaitable[Target]]:
 async def carried_out(ctx: Ctx, verdict: Verdict) -> PlanReport:
     """Do what was approved, as far as one call may, and tell how far that was."""
     app = app_of(ctx)
-    plan = await app.guard.begin(await app.guard.judge(verdict))
+    approved = await app.guard.judge(verdict)
+    begun = await _begun_meanwhile(app, approved.case)
+    if begun is not None:
+        return await gone_on(ctx, begun)
+    plan = await app.guard.begin(approved)
     undone = plan.proposal.about.get("undoes")
     if undone is not None:
         # Nobody may go on with what is being taken back.
         await app.planner.end(str(undone), "undone")
     return await gone_on(ctx, plan)
+
+
+async def _begun_meanwhile(app: App, case: Case) -> Plan | None:
+    """The plan that the same call, made at the same time, began under another question or under this very one."""
+    account, now = await app.client.keys.account(), app.now()
+    fingerprint = case.proposal.fingerprint
+    found = await anyio.to_thread.run_sync(
+        lambda: app.store.plans.running(account=account, fingerprint=fingerprint, now=now)
+    )
+    if found is None or case.begun:
+        return None
+    if found.code != case.code:
+        await app.guard.set_aside(case, "the same was begun meanwhile")
+    return await app.guard.resume(found.code)
 
 
 async def gone_on(ctx: Ctx, plan: Plan) -> PlanReport:
@@ -81,7 +114,7 @@ def result_of(report: PlanReport) -> PlanResult:
         already=[plain(str(name), 64) for name in about.get("already", ())],
         columns=list(PlanRow._fields),
         rows=[_row(row, place="where" not in about) for row in rows if row.state in worth][:MOST_ROWS],
-        notes=[*_where(report), *report.notes, *([report.stopped] if report.stopped else [])],
+        notes=[*_where(report), *report.notes, *([report.stopped] if report.stopped else []), *_in_the_end(report)],
         next_step=None if report.finished else report.next_step or _go_on(report),
     )
 
@@ -107,6 +140,11 @@ def _go_on(report: PlanReport) -> str:
     if report.count("open"):
         again = f"Wait a minute. {again}"
     return f"{again} To drop it: venice_recover with give_up {report.plan.code}."
+
+
+def _in_the_end(report: PlanReport) -> list[str]:
+    notes = report.plan.proposal.about.get("notes", ()) if report.finished else ()
+    return [plain(str(note), 300) for note in notes]
 
 
 def _where(report: PlanReport) -> list[str]:

@@ -62,6 +62,12 @@ async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
             next_step="Call with leaked false and grace_hours 0: the successor is made first, then the key is revoked.",
             code="own_key",
         )
+    if own and args.leaked and key.api_key_type == "ADMIN":
+        raise VeniceError(
+            "leaked: this server could not make a successor once its own ADMIN key is revoked.",
+            next_step="Call with grace_hours 0 instead: the successor is made first, and the old key ends right after.",
+            code="own_key",
+        )
     lifetime = to_wire(now + timedelta(days=args.expires_in_days)) if args.expires_in_days else None
     settings = successor_of(key, now, lifetime)
     notes: tuple[str, ...] = ()
@@ -107,8 +113,16 @@ async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
         own_key=own,
         steps=steps,
         in_order=True,
-        about={"replaces": key.id},
+        about={"replaces": key.id, "notes": _notes(args, own=own)},
     )
+
+
+def _notes(args: RotateApiKey, *, own: bool) -> list[str]:
+    """What is left to do when it is done."""
+    users = "this server, which still holds the old key," if own else "whatever uses the old key"
+    return [
+        f"Restart {users} with the new one{'' if args.leaked or not args.grace_hours else ' before the old one ends'}."
+    ]
 
 
 def _ending(args: RotateApiKey, key: Key, now: datetime, *, own: bool) -> tuple[Step | None, str]:

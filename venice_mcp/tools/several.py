@@ -14,7 +14,7 @@ from venice_mcp.models.wire import Key
 from venice_mcp.plan_questions import about_revoking, about_updating
 from venice_mcp.proposals import PLAN, Proposal, Step, Verdict, digest
 from venice_mcp.questions import Question
-from venice_mcp.text import plain
+from venice_mcp.text import plain, quoted
 from venice_mcp.tools.arguments import Arguments, ChangeArguments
 from venice_mcp.tools.fields import KeyId, problem
 from venice_mcp.tools.keys import change_of, runs_on
@@ -124,7 +124,8 @@ async def propose_updating_several(args: UpdateApiKeys, ctx: Ctx) -> Proposal | 
             changes.append((key, change_of(key, args, app.now())))
         except ArgumentError as error:
             if error.argument != "arguments":
-                raise
+                problem_of = f"does not fit {quoted(key.description)}: {error.what}"
+                raise ArgumentError(error.argument, problem_of, error.next_step) from None
             already.append(key.description)
     if not changes:
         return None

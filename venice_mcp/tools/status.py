@@ -8,7 +8,7 @@ from mcp_types import CallToolResult
 from venice_mcp import __version__, wallet
 from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.asking import can_ask
-from venice_mcp.guard import approve_command
+from venice_mcp.cases import approve_command
 from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
 from venice_mcp.policy.summary import summary
 from venice_mcp.settings import Credential
@@ -16,6 +16,7 @@ from venice_mcp.store import Approval, StoreError
 from venice_mcp.text import cell, plain, table, to_wire
 from venice_mcp.tools.arguments import NoArguments
 from venice_mcp.tools.build import answer
+from venice_mcp.tools.recover import open_plans
 from venice_mcp.workflows.recovering import told
 
 
@@ -23,7 +24,7 @@ async def venice_status(args: NoArguments, ctx: Ctx) -> Annotated[CallToolResult
     """Show which Venice keys this server holds (type, last six, origin), sandbox or live, what waits for approval, and
     what is missing with its fix. Call it first when anything about keys fails."""
     app = app_of(ctx)
-    asking = can_ask(ctx) and not app.guard.on_terminal_only
+    asking = can_ask(ctx) and not app.guard.gate.on_terminal_only
     result = await status_of(app, asking=asking, protocol_version=ctx.protocol_version)
     return answer(_text(result, app), result)
 
@@ -35,6 +36,7 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
         account = await app.client.keys.account()
         waiting = await anyio.to_thread.run_sync(lambda: app.store.approvals.waiting(app.now(), account=account))
         matters = [told(item) for item in await app.recovery.open_matters()]
+        matters += [f"plan {plan.plan}, not finished: {plan.what.rstrip('.')}" for plan in await open_plans(app)]
     except StoreError as error:
         waiting, matters = [], []
         problems.append(f"{error.what} {error.next_step} Until then nothing can be created, changed or revoked.")
@@ -92,7 +94,7 @@ def _text(status: Status, app: App) -> str:
     }[status.mode]
     asking = (
         "Policy takes approvals from a terminal only (`venice-mcp approve`)."
-        if app.guard.on_terminal_only
+        if app.guard.gate.on_terminal_only
         else "This client can ask a person."
         if status.can_ask
         else "This client cannot ask a person: approvals go through `venice-mcp approve` in a terminal."

@@ -49,6 +49,11 @@ class PlanReport:
         return not self.count("failed", "open", "to do")
 
 
+def _account(finding: Finding) -> str:
+    more = "" if finding.remedy in ("none", "wait") else " It needs a person's word: venice_recover without arguments."
+    return f"{finding.what}{more}"
+
+
 def standing_rows(plan: Plan, recorded: RecordedPlan, left: Mapping[int, Finding]) -> list[Row]:
     """The steps as the record has them; `left` says what could not be settled, by step."""
     rows: list[Row] = []
@@ -57,7 +62,7 @@ def standing_rows(plan: Plan, recorded: RecordedPlan, left: Mapping[int, Finding
         if standing.state == "done":
             row = replace(row, state="done", proven=standing.proven)
         elif standing.state == "open":
-            why = left[number].what if number in left else "What became of it is not known yet."
+            why = _account(left[number]) if number in left else "What became of it is not known yet."
             row = replace(row, state="open", note=why)
         elif standing.state == "refused":
             row = replace(row, state="failed", note=standing.why)

@@ -17,11 +17,11 @@ from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.requests import KeyChange
 from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key
 from venice_mcp.proposals import Plan, Step, digest
-from venice_mcp.secrets.saved import clear_leftover, saved
+from venice_mcp.secrets.saved import clear_leftover, completed, saved
 from venice_mcp.store import MAKING, PlanEnd, RecordedPlan, StepStanding
-from venice_mcp.text import parse_time, plain, span
+from venice_mcp.text import parse_time, plain, span, when
 from venice_mcp.workflows.changing import Changer
-from venice_mcp.workflows.finding_out import as_asked
+from venice_mcp.workflows.finding_out import appeared, as_asked
 from venice_mcp.workflows.making import Made, Maker
 from venice_mcp.workflows.plan_rows import PlanReport, Row, standing_rows
 from venice_mcp.workflows.recovering import SETTLES_AFTER, Finding, Recovery
@@ -31,6 +31,8 @@ CALL_S = 40.0
 _STEP_S = 12.0
 """With less time left than this no further step is begun."""
 _MOST_FAILURES = 3
+_AT_ONCE = timedelta(minutes=2)
+"""Longer than a request may be under way; a key made outside of it is somebody else's."""
 _AGAIN = "Call again with the same arguments to go on; nobody is asked again."
 _ELSEWHERE = ("Another call is carrying out this plan.", _AGAIN)
 _OF_THE_PLAN: Mapping[str, tuple[str, str]] = {
@@ -74,7 +76,6 @@ class Planner:
     maker: Maker
     changer: Changer
     recovery: Recovery
-    _running: set[str] = field(default_factory=set[str])
 
     async def run(self, plan: Plan, progress: Progress) -> PlanReport:
         """Do as many steps as one call may take; none while another call here carries out the same plan.
@@ -82,13 +83,10 @@ class Planner:
         Raises:
             VeniceError: not even the state of the plan could be found out.
         """
-        if plan.code in self._running:
-            return replace(await self.report(plan), stopped=_ELSEWHERE[0], next_step=_ELSEWHERE[1])
-        self._running.add(plan.code)
-        try:
+        with self.maker.store.plans.alone(plan.code) as alone:
+            if not alone:
+                return replace(await self.report(plan), stopped=_ELSEWHERE[0], next_step=_ELSEWHERE[1])
             return await self._run(plan, progress)
-        finally:
-            self._running.discard(plan.code)
 
     async def _run(self, plan: Plan, progress: Progress) -> PlanReport:
         began_at, began_s = self.maker.now(), anyio.current_time()
@@ -148,22 +146,42 @@ class Planner:
                 continue
             if finding.remedy == "revoke" and await self._taken_back(plan, number, standing):
                 continue
-            if finding.remedy == "look" and await self._never_made(plan, standing, finding, sent_at[finding.write]):
+            if finding.remedy == "acknowledge or revoke" and await self._completed(plan.steps[number - 1], standing):
+                continue
+            if finding.remedy == "look" and await self._never_made(plan, standing, sent_at[finding.write]):
                 continue
             left[number] = finding
         return left
 
-    async def _never_made(self, plan: Plan, standing: StepStanding, finding: Finding, sent_at: datetime) -> bool:
-        """Whether none of the keys that came up meanwhile can be the one that a step was to make: outside of plans that
-        go in order no key is called as the new one before, so one that this step made would be.
+    async def _never_made(self, plan: Plan, standing: StepStanding, sent_at: datetime) -> bool:
+        """Whether none of the keys that came up meanwhile can be the one that a step was to make.
+
+        Outside of plans that go in order no key is called as the new one before, so one that this step made would be;
+        unless somebody renamed it, but then it has all the other settings.
         """
-        asked_for = standing.intended["intent"]
         if plan.in_order or self.maker.now() - sent_at < SETTLES_AFTER:
             return False
-        if any(as_asked(key, asked_for["description"], asked_for["api_key_type"]) for key in finding.candidates):
+        intent = standing.intended["intent"]
+        name, kind = intent["description"], intent["api_key_type"]
+        account = await self.maker.client.keys.account()
+        ours = await anyio.to_thread.run_sync(self.maker.store.journal.made_ids, account)
+        try:
+            keys = [key for key in await self.maker.client.list_api_keys() if key.id not in ours]
+        except VeniceError:
             return False
+        for key in appeared(keys, None, sent_at, name, kind):
+            named_so = key.model_copy(update={"description": name})
+            if as_asked(key, name, kind) or self.maker.is_exactly(named_so, intent):
+                return False
         settled = {"as": "not done", "how": "no key of its name"}
         return await self.maker.guard.note(standing.write, "settled", **settled)
+
+    async def _completed(self, step: Step, standing: StepStanding) -> bool:
+        """Whether the secret of a step is in its file, and only the file's last cut was missing."""
+        place, last6 = step.destination, standing.last6 or ""
+        if place is None or not await anyio.to_thread.run_sync(completed, place, self.maker.limits, last6):
+            return False
+        return await self.maker.guard.note(standing.write, "delivered", to=place.as_data(), how="completed there")
 
     async def _taken_back(self, plan: Plan, number: int, standing: StepStanding) -> bool:
         """Whether the key that a step made, and whose secret nobody has, could be revoked."""
@@ -172,13 +190,20 @@ class Planner:
         try:
             keys = {key.id: key for key in await self.maker.client.list_api_keys()}
             key = keys.get(standing.key_id)
-            # It was perhaps only found by its name: it must be the very key that was asked for, or a person decides.
-            if key is None or not self.maker.is_exactly(key, standing.intended["intent"]):
+            if key is None or (standing.found and not self._surely_ours(key, standing)):
                 return False
             await self.changer.undo_step(plan, number, standing.key_id)
         except VeniceError:
             return False
         return True
+
+    def _surely_ours(self, key: Key, standing: StepStanding) -> bool:
+        """Whether a key that was only found by its name can be the one that was asked for and nobody else's: in every
+        setting, made at that moment, and never used. Else a person decides.
+        """
+        made, sent = parse_time(key.created_at), standing.intended_at
+        at_once = made is not None and sent is not None and abs(made - sent) <= _AT_ONCE
+        return at_once and key.last_used_at is None and self.maker.is_exactly(key, standing.intended["intent"])
 
     # --- one step -----------------------------------------------------------------------------
 
@@ -282,7 +307,10 @@ class Planner:
             notes = await self.changer.revoke_step(run.plan, number, current)
             del run.keys[key.id]
         else:
-            run.keys[key.id], notes = await self.changer.update_step(run.plan, number, current)
+            after, notes = await self.changer.update_step(run.plan, number, current)
+            run.keys[key.id] = after
+            if step.ends_after_s is not None:
+                notes = (f"It ends {when(after.expires_at, self.maker.now())}.", *notes)
         return replace(row, state="done", note=" ".join(notes))
 
     async def _make(self, run: _Run, number: int, step: Step, row: Row) -> Row:

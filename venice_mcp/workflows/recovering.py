@@ -165,7 +165,10 @@ class Recovery:
             known = replace(matter, key_id=names["id"], last6=names["last6"], standing="undelivered", made_at=matter.at)
             # What displays a secret must have had the answer; without it nobody can.
             lost = replace(known, lost=_destination(matter).kind == "display")
-            return await self._making(lost, keys, f"{told(lost)}.", ours=ours)
+            others = [each for each in found if each is not key]
+            # One of them may be ours under a new name, and this one somebody else's.
+            doubt = f" It was told by its name; made at that time too: {named(others)}." if others else ""
+            return await self._making(lost, keys, f"{told(lost)}.{doubt}", ours=ours)
         if found:
             more = f"It may be one of these, or none: {named(found)}."
             return Finding(matter.write, f"{what} {more}", "look", candidates=tuple(found[:5]))

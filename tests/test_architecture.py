@@ -99,6 +99,7 @@ ORDER = [
     "workflows.successors",
     "workflows.templates",
     "workflows.plan_rows",
+    "workflows.plan_steps",
     "workflows.plans",
     "workflows.undoing",
     "leaks",

@@ -329,6 +329,12 @@ class Walk:
         return {f"made {secret[-6:]}": secret for secret in self.found["shown"] if secret not in self.inside}
 
     @property
+    def delivered(self) -> dict[str, str]:
+        """Those of them that went to a file of their own, and nowhere else."""
+        files = [raw for path, raw in self.files.items() if not path.name.startswith("state.sqlite3")]
+        return {name: key for name, key in self.made.items() if any(raw.strip() == key.encode() for raw in files)}
+
+    @property
     def wallet(self) -> dict[str, str]:
         return {"signature made elsewhere": self.found["proof"]["signature"]}
 
@@ -369,13 +375,16 @@ def test_the_walk_was_long_enough_to_mean_something(seen: Walk) -> None:
     assert len(seen.found["records"]) > 100
     assert len(seen.found["spans"]) > 100
     assert len(seen.stderr) > 10_000
-    assert len(seen.made) == 3
+    assert (len(seen.made), len(seen.delivered)) == (6, 3)
     assert any(path.name.startswith("state.sqlite3") for path in seen.files)
 
 
 def test_no_frame_holds_a_secret_but_the_one_display(seen: Walk) -> None:
-    for secret in seen.made.values():
+    for name, secret in seen.made.items():
         holding = [frame for frame in seen.found["frames"]["good"] if leaks(frame.encode(), {"it": secret})]
+        if name in seen.delivered:
+            assert not holding
+            continue
         assert len(holding) == 1, "a new secret is displayed in exactly one frame"
         assert holding[0].count(secret) == 2, "once in its text and once in its structured content"
     hidden = {name: secret for name, secret in seen.all.items() if name not in seen.made and name != "token"}
@@ -404,6 +413,8 @@ def test_no_byte_of_stderr_belongs_to_a_secret(seen: Walk) -> None:
 def test_no_file_holds_a_secret(seen: Walk) -> None:
     assert seen.files
     for path, raw in seen.files.items():
+        if raw.strip() in {secret.encode() for secret in seen.delivered.values()}:
+            continue
         assert not leaks(raw, seen.all), path.name
         assert not leaks(raw.replace(b"\0", b""), seen.all), path.name
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from venice_mcp.secrets import FileSink, Secret, SinkError
+from venice_mcp.secrets import Destination, FileSink, Secret, SinkError, SinkLimits
+from venice_mcp.secrets.saved import clear_leftover, completed
 
 KEY = "VENICE_ADMIN_KEY_mustNotLeak-0123456789abcdefghi2V2jNW"
 
@@ -194,7 +195,8 @@ def test_a_full_disk_is_noticed_before_there_is_a_key(folder: Path) -> None:
 def test_a_write_that_the_system_cuts_short_leaves_nothing(folder: Path, limited: str) -> None:
     code = f"""
 import resource, sys
-from venice_mcp.secrets import FileSink, Secret, SinkError
+from venice_mcp.secrets import Destination, FileSink, Secret, SinkError, SinkLimits
+from venice_mcp.secrets.saved import clear_leftover, completed
 limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
 try:
     if {limited == "before"}: limit()
@@ -214,3 +216,34 @@ except SinkError as error:
     assert "File too large" in done.stdout
     assert "mustNotLeak" not in done.stdout + done.stderr
     assert list(folder.iterdir()) == []
+
+
+def test_only_a_file_that_nobody_is_about_to_write_is_a_leftover_to_be_removed(folder: Path) -> None:
+    path = folder / "key"
+    place = Destination("file", str(path))
+    with FileSink.prepare(str(path)) as prepared:
+        clear_leftover(place)
+        prepared.write(Secret(KEY))
+    clear_leftover(place)
+    assert path.read_bytes() == f"{KEY}\n".encode()
+    # What a process leaves that is killed before it had a secret: the space reserved, and no lock.
+    path.write_bytes(b"\0" * 4096)
+    clear_leftover(place)
+    assert not path.exists()
+    clear_leftover(place)
+
+
+@pytest.mark.parametrize(
+    "data", [f"{KEY}\n".encode(), KEY.encode() + b"\0" * 9, b"\0" * 9, b"x\0" + KEY.encode() + b"\n\0"]
+)
+def test_a_delivery_is_completed_only_if_its_last_cut_is_all_that_is_missing(folder: Path, data: bytes) -> None:
+    path = folder / "key"
+    place, limits = Destination("file", str(path)), SinkLimits()
+    path.touch(0o600)
+    path.write_bytes(data)
+    assert not completed(place, limits, KEY[-6:])
+    assert path.read_bytes() == data
+    path.write_bytes(f"{KEY}\n".encode() + b"\0" * 4000)
+    assert not completed(place, limits, "others")
+    assert completed(place, limits, KEY[-6:])
+    assert path.read_bytes() == f"{KEY}\n".encode()

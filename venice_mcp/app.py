@@ -17,6 +17,7 @@ from venice_mcp.store import Store
 from venice_mcp.workflows.changing import Changer
 from venice_mcp.workflows.critical import Critical
 from venice_mcp.workflows.making import Maker
+from venice_mcp.workflows.plan_steps import Steps
 from venice_mcp.workflows.plans import Planner
 from venice_mcp.workflows.recovering import Recovery
 
@@ -61,7 +62,7 @@ class App:
 
     @property
     def planner(self) -> Planner:
-        return Planner(self.maker, self.changer, self.recovery)
+        return Planner(Steps(self.maker, self.changer), self.recovery)
 
 
 def app_of(ctx: Ctx) -> App:

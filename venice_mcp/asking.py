@@ -17,6 +17,7 @@ from mcp.server.mcpserver.resolve import AcceptedElicitation, Elicit, Elicitatio
 from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, Field, create_model
 
+from venice_mcp.client.hurry import begin_anew
 from venice_mcp.consent import canonical
 from venice_mcp.guard import Guard
 from venice_mcp.proposals import Answer, Case, Proposal, Standing, Tick, Verdict
@@ -109,6 +110,8 @@ def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal | 
         first: Annotated[ElicitationResult[Answer], Resolve(ask)],
     ) -> Case | None:
         answered = isinstance(first, AcceptedElicitation) and isinstance(cast("object", first.data), Answer)
+        if answered and not asks_in_results(ctx):
+            begin_anew()
         if case is None or not answered or asks_in_results(ctx) or case.proposal.target is None:
             return case
         proposal = await propose(args, ctx)

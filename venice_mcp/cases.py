@@ -98,6 +98,14 @@ class Cases:
         approval = self.store.approvals.get(plan.code, now) if plan is not None else None
         return Case(approval, proposal.as_recorded(approval.data), begun=True) if approval is not None else None
 
+    async def is_asked(self, fingerprint: str) -> bool:
+        """Whether a question of exactly this call is open or granted."""
+        account, now = await self._account(), self._now()
+        find = self.store.approvals.open_for
+        return await anyio.to_thread.run_sync(
+            lambda: find(account=account, fingerprint=fingerprint, now=now) is not None
+        )
+
     def question(self, case: Case) -> str:
         """The text of the question, without secrets that became known since it was frozen."""
         return self._redactor.redact(case.proposal.question.text(case.code))

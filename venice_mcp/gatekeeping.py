@@ -57,6 +57,19 @@ class Gatekeeper:
                 code="policy",
             )
 
+    def check_offered(self, tool: str) -> None:
+        """Pass if policy offers a tool: what it began must not go on without it.
+
+        Raises:
+            VeniceError: it does not.
+        """
+        if not self._settings.policy.offers(tool):
+            raise VeniceError(
+                f"The operator's policy does not offer {tool}, which this plan is of.",
+                next_step="Drop the plan with give_up, or tell the person; only the operator changes the policy.",
+                code="policy",
+            )
+
     def unasked(self, proposal: Proposal, account: str) -> Unasked | None:
         """Whether policy lets this go without a question."""
         policy, now = self._settings.policy, self._now()

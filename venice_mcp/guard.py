@@ -17,6 +17,7 @@ from venice_mcp.consent import Consent, canonical
 from venice_mcp.errors import AnswerLost, VeniceError
 from venice_mcp.gatekeeping import request_of
 from venice_mcp.models.wire import NewKeyData
+from venice_mcp.policy.gate import Request
 from venice_mcp.proposals import Approved, Case, Plan, Proposal, Target, differences, digest, recorded_plan
 from venice_mcp.secrets import Secret
 from venice_mcp.store import MAKING, MAKING_PACE, Outcome, Refusal, StoreError, this_process
@@ -58,9 +59,8 @@ class Guard(Cases):
         intent = {"id": key_id}
         data = {"operation": "deleteApiKey", "intent": intent, "undoes": write, "process": this_process()}
         account = await self._account()
-        back = f"{write}/back"
-        await anyio.to_thread.run_sync(
-            lambda: self.store.journal.intend(back, account=account, data=data, now=self._now())
+        back = await anyio.to_thread.run_sync(
+            lambda: self.store.journal.intend_back(write, account=account, data=data, now=self._now())
         )
         return Consent(approval=approval, operation="deleteApiKey", intent=intent, write=back)
 
@@ -135,8 +135,12 @@ class Guard(Cases):
         if not case.begun:
             await self._look_again(case)
 
+            about = case.proposal.about
+
             def spend() -> Refusal | None:
-                return self.store.approvals.spend(case.code, how=approved.how, now=self._now())
+                return self.store.plans.begin(
+                    case.code, how=approved.how, now=self._now(), undoes=about.get("undoes"), as_of=about.get("as_of")
+                )
 
             refused = await anyio.to_thread.run_sync(spend)
             if refused is not None:
@@ -165,7 +169,9 @@ class Guard(Cases):
                 next_step="Call the tool again that made it; a person will be asked about what is left.",
                 code="no_such_plan",
             )
-        return Plan(code, recorded_plan(found.data))
+        plan = Plan(code, recorded_plan(found.data))
+        self.gate.check_offered(plan.tool)
+        return plan
 
     async def carry_step(
         self,
@@ -217,6 +223,7 @@ class Guard(Cases):
         standing = found.standings[number - 1] if found is not None else None
         if standing is None or standing.state != "open" or standing.key_id is None:
             raise _unspendable("spent")
+        self.gate.check(Request("deleteApiKey", {"id": standing.key_id}))
         return await self._journalled(await self._undo(plan.code, standing.write, standing.key_id), send)
 
     async def _journalled(self, consent: Consent, send: Callable[[Consent], Awaitable[T]]) -> T:

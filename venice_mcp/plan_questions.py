@@ -8,6 +8,8 @@ from venice_mcp.models.wire import MAX_ACTIVE_KEYS, WINDOWS, Key
 from venice_mcp.questions import (
     LOCKED_OUT,
     LOCKOUT_WORD,
+    STOPPING,
+    VCU_DROPPED,
     Question,
     attention,
     caps,
@@ -22,12 +24,12 @@ from venice_mcp.questions import (
 )
 from venice_mcp.secrets import Destination
 from venice_mcp.secrets.delivery import described
-from venice_mcp.text import exact, plain, plural, quoted, when
+from venice_mcp.text import away, exact, parse_time, plain, plural, quoted, when
 
 _MANY = 10
 """More keys than this in one go are worth a typed word."""
 _SAMPLE = 3
-_LOST_ANSWER = "A key whose secret got lost on the way (a lost answer, a crash) is revoked again and made anew."
+_UNSAVED = "A key that Venice made and whose secret could not be saved is revoked again, and another one made."
 
 
 def about_rotation(
@@ -38,12 +40,21 @@ def about_rotation(
     ending: str,
     leaked: bool,
     own: bool,
+    at_once: bool,
+    replaced_at: datetime | None,
     now: datetime,
     notes: Sequence[str] = (),
 ) -> Question:
     """The question before a rotation. `ending` says in words when the old key ends."""
-    risks = [risk for risk in target_risks(key, now, in_use=own) if leaked or "used in the last" not in risk]
+    # Whoever uses it has the grace period to change over; without one they fail at once.
+    risks = [risk for risk in target_risks(key, now, in_use=own) if leaked or at_once or "used in the last" not in risk]
     risks += creation_risks(settings)
+    if replaced_at is not None:
+        # Whoever did not get the answer may ask for the same once more.
+        risks.append(f"a successor of it was made already, {away(replaced_at, now)}")
+    end = parse_time(settings.expires_at)
+    if end is not None and end - now < STOPPING:
+        risks.append("the successor expires within a day")
     if leaked:
         risks.append("it is revoked first, so whatever uses it fails until the new key is in its place")
     first = "First it is revoked, at once and for good. Then a" if leaked else "A"
@@ -55,8 +66,9 @@ def about_rotation(
         "Its cap counts from zero." if settings.usd_cap is not None or settings.diem_cap is not None else "",
         f"Old key: id {plain(key.id, 40)}; {key_caps(key)}; last used {when(key.last_used_at, now)};"
         f" expires {when(key.expires_at, now)}.",
-        *_not_taken_over(key, settings),
-        _LOST_ANSWER,
+        f"Models: {plain(settings.model_privacy or 'not stated', 20)}. Called {quoted(settings.description)}.",
+        *_not_taken_over(key, settings, now),
+        _UNSAVED,
     ]
     doing = "Revoke the leaked" if leaked else "Rotate the"
     after = " at once, then make a successor" if leaked else ""
@@ -68,14 +80,14 @@ def about_rotation(
     )
 
 
-def _not_taken_over(key: Key, settings: NewKeySettings) -> list[str]:
+def _not_taken_over(key: Key, settings: NewKeySettings, now: datetime) -> list[str]:
     found: list[str] = []
     if key.consumption_limits.vcu is not None:
         found.append("ATTENTION: its deprecated VCU cap cannot be given to the successor.")
     if key.ip_allowlist is None:
         found.append("Venice does not say for which addresses the old key is; the successor is for any.")
     elif settings.ip_allowlist:
-        found.append("Addresses: as the old key's.")
+        found.append(f"Addresses: {shown('ip_allowlist', list(settings.ip_allowlist), now)}.")
     return found
 
 
@@ -105,7 +117,7 @@ def about_provisioning(
         f" At 20 a minute this takes about {max(1, count // 20)} min.",
         f"Models: {first.model_privacy}." if first.model_privacy else "",
         f"Addresses: {shown('ip_allowlist', list(first.ip_allowlist), now)}." if first.ip_allowlist else "",
-        _LOST_ANSWER,
+        _UNSAVED,
     ]
     return Question(
         headline=f"Create {plural(count, f'new {first.api_key_type} key')}?",
@@ -154,6 +166,8 @@ def about_updating(changes: Sequence[tuple[Key, KeyChange]], now: datetime, *, s
         )
         lines.append(f"{named_key(key)}: {table}. Last used {when(key.last_used_at, now)}, id {plain(key.id, 40)}.")
         risks |= dict.fromkeys([*widening(before, after), *stopping(before, after, now)])
+        if before["vcu_cap"] is not None and "usd_cap" in change.model_fields_set:
+            risks |= {VCU_DROPPED: None}
     risks |= dict.fromkeys(_risks_of([key for key, _ in changes], now))
     already = f"Set so already, and left alone: {plural(same, 'key')}." if same else ""
     return Question(

@@ -21,6 +21,7 @@ _RANGES_SHOWN = 10
 LOCKED_OUT = "This would lock this server itself out. "
 LOCKOUT_WORD = "LOCKOUT"
 """Asked for apart from every other approval: no plan, allowance or tick covers it."""
+VCU_DROPPED = "its deprecated VCU cap may be dropped"
 STOPPING = timedelta(hours=24)
 """An expiry closer than this stops the key rather than limits it."""
 
@@ -120,7 +121,7 @@ def about_update(key: Key, change: KeyChange, now: datetime, *, in_use: bool = F
     ]
     risks = [*widening(before, after), *stopping(before, after, now), *target_risks(key, now, in_use=in_use)]
     if before["vcu_cap"] is not None and "usd_cap" in change.model_fields_set:
-        risks.append("its deprecated VCU cap may be dropped")
+        risks.append(VCU_DROPPED)
     locked_out = in_use and bool(lockout(before, after))
     return Question(
         headline=f"{LOCKED_OUT if locked_out else ''}Change the {named_key(key)}?",

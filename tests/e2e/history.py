@@ -45,6 +45,7 @@ class How:
     Attributes:
         way: how the person answers; "" is a client without one.
         times: so often at once.
+        at: which of its writes the fault is about.
     """
 
     second: bool = False
@@ -53,17 +54,24 @@ class How:
     times: int = 1
     meanwhile: str = ""
     fault: str = ""
+    at: int = 1
 
 
 @dataclass(frozen=True)
 class Call:
     tool: str
     arguments: Json
+    of_plan: Path | None = None
+    """Where the secrets go of the plan that it resumes."""
 
     @property
     def sink(self) -> Path | None:
         place = self.arguments.get("deliver_to")
-        return Path(place["path"]) if place else None
+        return Path(place["path"]) if place else self.of_plan
+
+    @property
+    def key_id(self) -> str | None:
+        return self.arguments.get("key_id") or (self.arguments.get("key_ids") or [None])[0]
 
 
 @dataclass(frozen=True)
@@ -87,10 +95,11 @@ class History:
         self.calls: list[Call] = []
         self.halves: list[Half] = []
         self.open: list[Json] = []
+        self.plans: list[str] = []
         self.broken = False
         self._renamed = self._alike = False
         self._call = Call("", {})
-        self._fault, self._dark = "", False
+        self._fault, self._at, self._dark = "", 1, False
         self._gone: anyio.CancelScope | None = None
         first = operated(self.folder, ALLOWANCE, scenario="empty", limits=False)
         assert not first.app.settings.problems
@@ -126,6 +135,32 @@ class History:
             "dotenv": {"deliver_to": {"kind": "dotenv", "path": str(path), "variable": "MY_KEY"}},
         }
         return Call(tool, {"description": f"key {number} of ours", **settings, **places[place]})
+
+    def plan(self, kind: str, pick: int) -> Call | None:
+        """A call that ends in several writes; None if there are no keys for it."""
+        number, count = len(self.calls), 2 + pick % 2
+        folder = self.folder / f"sink {number}"
+        if kind == "provision":
+            sink, suffix = ("csv", ".csv") if pick % 4 < 2 else ("dotenv", ".env")
+            place = {"kind": sink, "path": str(folder / f"keys{suffix}")}
+            named: Json = {"names": list("abc"[:count]), "description": f"plan {number}:{{name}}"}
+            limits: Json = {"consumption_limit": {"usd": 6}}
+            return Call("venice_provision_api_keys", {**named, **limits, "deliver_to": place})
+        keys = {key_id for at in range(count) if (key_id := self.key(pick + at))}
+        if not keys:
+            return None
+        if kind == "revoke":
+            return Call("venice_revoke_api_keys", {"key_ids": sorted(keys)})
+        if kind == "update":
+            return Call("venice_update_api_keys", {"key_ids": sorted(keys), "consumption_limit": {"usd": 3}})
+        ways: tuple[Json, ...] = ({"grace_hours": 5}, {"grace_hours": 0}, {"leaked": True})
+        place = {"kind": "file", "path": str(folder / "new.key")}
+        return Call("venice_rotate_api_key", {"key_id": self.key(pick), "deliver_to": place, **ways[pick % 3]})
+
+    def resuming(self, code: str) -> Call:
+        steps: list[Json] = self.ledger.allowed[code]["steps"]
+        paths = [Path(step["deliver_to"]["path"]) for step in steps if "deliver_to" in step]
+        return Call("venice_recover", {"resume": code}, paths[0] if paths else None)
 
     # --- what happens -------------------------------------------------------------------------
 
@@ -203,7 +238,7 @@ class History:
     ) -> list[Outcome]:
         """What came of it; nothing when the caller was gone before."""
         self.broken = True  # until all that comes of it was judged
-        self._call, self._fault, self._dark = call, how.fault, False
+        self._call, self._fault, self._at, self._dark = call, how.fault, how.at, False
         if call.sink is not None:
             call.sink.parent.mkdir(mode=0o700, exist_ok=True)
         outcomes: list[Outcome] = []
@@ -237,11 +272,13 @@ class History:
                 self.halves.append(_half(venice, call, way, outcome))
             elif call.tool == "venice_recover" and outcome.structured_content:
                 self.open = outcome.structured_content["open"]
+                self.plans = [plan["plan"] for plan in outcome.structured_content.get("plans", [])]
         self._check()
 
     def _check(self) -> None:
         self.broken = True
         self.ledger.check()
+        self.ledger.check_none_made_twice(self.alive)
         self.broken = False
 
     async def _hook(self, request: httpx.Request, forward: Forward) -> httpx.Response:
@@ -249,7 +286,8 @@ class History:
             if self._dark:
                 raise httpx.ConnectError("dark")
             return await forward()
-        fault, self._fault = self._fault, ""
+        self._at -= 1
+        fault = self._fault if self._at == 0 else ""
         self.ledger.wrote(request)
         self._dark = fault == "dark"
         if fault == "before":
@@ -275,6 +313,7 @@ class History:
     def _spoil(self, fault: str) -> None:
         """The destination is no longer what it was."""
         path = self._call.sink
+        self.ledger.see_what_is_delivered()
         if path is not None and fault == "folder gone":
             shutil.rmtree(path.parent, ignore_errors=True)
         elif path is not None and fault == "taken" and path.parent.exists():
@@ -287,7 +326,7 @@ class History:
         async def step() -> None:
             if what == "late":
                 self.servers[0].clock.advance(seconds=LATE_S)
-            elif what in ("changed", "revoked") and (key_id := self._call.arguments.get("key_id")):
+            elif what in ("changed", "revoked") and (key_id := self._call.key_id):
                 await self._other(key_id, what)
             self._spoil(what)
 
@@ -312,8 +351,7 @@ class History:
             self.ledger.made[key_id].settled = True
 
     async def _made_alike(self, venice: World) -> None:
-        """Not like a key of the allowance: recovery would take it for one, and then it could be revoked unasked."""
-        names = [call.arguments["description"] for call in self.calls if call.tool in MAKING and call.sink is None]
+        names = [call.arguments["description"] for call in self.calls if call.tool in MAKING]
         if names and not self._renamed:
             self._alike = True
             body = {"apiKeyType": "INFERENCE", "description": names[-1]}

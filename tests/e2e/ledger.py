@@ -63,6 +63,8 @@ class Ledger:
     uses: list[datetime] = field(default_factory=list[datetime])
     spent: set[str] = field(default_factory=set[str])
     delivered: set[str] = field(default_factory=set[str])
+    proven: set[str] = field(default_factory=set[str])
+    acknowledged: set[str] = field(default_factory=set[str])
     sent: list[Write] = field(default_factory=list[Write])
     makings: list[datetime] = field(default_factory=list[datetime])
     made: dict[str, Made] = field(default_factory=dict[str, Made])
@@ -96,10 +98,15 @@ class Ledger:
         self.entries += len(new)
         self.checkpoint = self.store.trail.checkpoint()
         self._check_writes([entry for entry in new if self._accounted_for(entry)])
+        self.see_what_is_delivered()
         for key in self.made.values():
-            key.delivered |= key.sink is not None and self._is_there(key, key.sink)
             assert not (key.delivered and key.shown)
         self._check_disk()
+
+    def see_what_is_delivered(self) -> None:
+        """Also to be called right before a destination is spoiled."""
+        for key in self.made.values():
+            key.delivered |= key.sink is not None and self._is_there(key, key.sink)
 
     def _is_there(self, key: Made, sink: Path) -> bool:
         text = sink.read_text() if sink.is_file() else ""
@@ -122,8 +129,9 @@ class Ledger:
         elif entry.kind == "made" and data["id"] in self.made:
             # Another's key may be taken for one whose making was never answered, if it is named alike.
             self.made[data["id"]].write = entry.subject
-        elif entry.kind == "delivered":
-            self.delivered.add(entry.subject)
+        elif entry.kind in ("delivered", "proven", "acknowledged"):
+            seen = {"delivered": self.delivered, "proven": self.proven}
+            seen.get(entry.kind, self.acknowledged).add(entry.subject)
         elif entry.kind == "intended":
             self._check_intended(entry.subject, data)
             self._check_pace(data["operation"], datetime.fromisoformat(entry.at))
@@ -131,13 +139,18 @@ class Ledger:
         return False
 
     def _check_intended(self, subject: str, data: Json) -> None:
-        code, number = subject.split("/")
+        code, _, which = subject.partition("/")
         write = Write(data["operation"], about(data["intent"]))
-        if number == "2":
+        if which.endswith("/back"):
             assert write.operation == "deleteApiKey"
-            assert self.made[write.about].write in ("", f"{code}/1"), "another's key was taken back"
+            assert self.made[write.about].write in ("", data["undoes"]), "another's key was taken back"
+            assert subject == f"{data['undoes']}/back"
             return
         assert code in self.spent
+        if "steps" in self.allowed[code]:
+            self._check_step(code, which, data)
+            return
+        assert which == "1"
         if code in self.yes:
             question = self.yes[code]
             assert asked_for(question) == write.operation
@@ -145,6 +158,19 @@ class Ledger:
         else:
             frozen = self.allowed[code]
             assert write == Write(frozen["operation"], about(frozen["intent"]))
+
+    def _check_step(self, code: str, which: str, data: Json) -> None:
+        """A step of a plan is what was frozen when a person said yes, in its turn."""
+        assert code in self.yes, "a plan that nobody approved"
+        frozen: Json = self.allowed[code]
+        number = int(which.partition(".")[0])
+        step: Json = frozen["steps"][number - 1]
+        assert (data["operation"], data["deliver_to"]) == (step["operation"], step.get("deliver_to"))
+        assert data["intent"] == step["intent"] or "ends_after_s" in step
+        assert about(data["intent"]) == about(step["intent"])
+        if frozen["in_order"] and number == 2 and step["operation"] not in MAKING:
+            done = {each.partition(".")[0] for each in self.proven & (self.delivered | self.acknowledged)}
+            assert f"{code}/1" in done, "the old key ends before its successor is delivered and proven"
 
     def _check_pace(self, operation: str, at: datetime) -> None:
         """Judged by when a write was intended: our clock also moves while one waits, and then it is sent later."""
@@ -191,6 +217,11 @@ class Ledger:
                 assert key.secret[-30:].encode() not in data, f"a secret in {path}"
 
     # --- what must be true in the end ---------------------------------------------------------
+
+    def check_none_made_twice(self, alive: set[str]) -> None:
+        """Of the keys that one step of a plan made, at most one lives."""
+        steps = Counter(key.write.partition(".")[0] for key in self.made.values() if key.id in alive and key.write)
+        assert all(count == 1 for count in steps.values()), steps
 
     def check_nothing_lost(self, alive: set[str], said: str) -> None:
         """`said` is what venice_recover and venice_status have to say when everything had time to settle."""

@@ -37,6 +37,17 @@ HOWS = st.builds(
     meanwhile=st.sampled_from(("", "", "", "late", "changed", "revoked", "folder gone", "taken")),
     fault=st.sampled_from(("", "", "", *FAULTS)),
 )
+# What is worth knowing about a plan comes after it was approved.
+OF_PLANS = st.builds(
+    How,
+    second=st.booleans(),
+    era=st.sampled_from(ERAS),
+    way=st.sampled_from(("approve", "approve", "approve", "approve", "", "decline")),
+    times=st.sampled_from((1, 1, 2)),
+    meanwhile=st.sampled_from(("", "", "", "late", "changed", "revoked", "taken")),
+    fault=st.sampled_from(("", "", "dark", *FAULTS)),
+    at=st.sampled_from((1, 1, 2, 3)),
+)
 PICKS = st.integers(0, 30)
 TOOLS = st.sampled_from((CREATE, CREATE, MINT))
 SETTINGS = st.sampled_from(sorted(SHAPES)).map(SHAPES.__getitem__)
@@ -91,6 +102,25 @@ class AnyOrder(RuleBasedStateMachine):
     def revoke(self, pick: int, how: How) -> None:
         if key_id := self.history.key(pick):
             self.history.do(Call("venice_revoke_api_key", {"key_id": key_id}), how)
+
+    @rule(pick=PICKS, how=OF_PLANS)
+    def provision(self, pick: int, how: How) -> None:
+        self.begun = True
+        if call := self.history.plan("provision", pick):
+            self.history.do(call, how)
+
+    @begun
+    @rule(kind=st.sampled_from(("rotate", "rotate", "revoke", "update")), pick=PICKS, how=OF_PLANS)
+    def plan(self, kind: str, pick: int, how: How) -> None:
+        if call := self.history.plan(kind, pick):
+            self.history.do(call, how)
+
+    @begun
+    @rule(pick=PICKS, how=OF_PLANS)
+    def resume(self, pick: int, how: How) -> None:
+        self.history.do(Call("venice_recover", {}), How())
+        if self.history.plans:
+            self.history.do(self.history.resuming(self.history.plans[pick % len(self.history.plans)]), how)
 
     @begun
     @rule(pick=st.integers(0, 3), how=HOWS)

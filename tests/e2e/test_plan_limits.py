@@ -1,18 +1,20 @@
 """What no plan may do: go past a no, the operator's policy, its own words, or the keys the server runs on."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
 import pytest
+from mcp_types import CallToolResult, ElicitResult
 
 from tests.e2e.bench import (
     ADMIN_KEY,
     ERAS,
     INFERENCE_KEY,
-    LEGACY,
     MODERN,
     Forward,
     Json,
@@ -25,7 +27,7 @@ from tests.e2e.bench import (
     text_of,
     world,
 )
-from tests.e2e.striking import FAULTS, Struck, alive, assert_accounted_for, key_made, quick_folder, to_the_end
+from tests.e2e.striking import FAULTS, Struck, alive, key_made, quick_folder, to_the_end
 
 pytestmark = pytest.mark.anyio
 eras = pytest.mark.parametrize("era", ERAS)
@@ -57,14 +59,15 @@ class Call:
         first, second = await key_made(venice, "first"), await key_made(venice, "second")
         ids: Json = {"key_ids": [first["id"], second["id"]]}
         file: Json = {"kind": "file", "path": str(folder / "new.key")}
+        other_file: Json = {"kind": "file", "path": str(folder / "another.key")}
         table: Json = {"kind": "json", "path": str(folder / "keys.json")}
         given: dict[str, tuple[Json, Json]] = {
-            ROTATE: ({"key_id": first["id"], "deliver_to": file, "grace_hours": 2}, {"grace_hours": 3}),
+            ROTATE: ({"key_id": first["id"], "deliver_to": file, "grace_hours": 2}, {"deliver_to": other_file}),
             PROVISION: (
                 {"names": ["a", "b"], "deliver_to": table, "consumption_limit": {"usd": 5}},
                 {"consumption_limit": {"usd": 6}},
             ),
-            REVOKE: (ids, {"key_ids": [second["id"], first["id"]]}),
+            REVOKE: (ids, {"key_ids": [second["id"]]}),
             UPDATE: ({**ids, "consumption_limit": {"usd": 4}}, {"consumption_limit": {"usd": 3}}),
         }
         arguments, other = given[tool]
@@ -91,15 +94,11 @@ class Call:
 @tools
 async def test_whoever_does_not_approve_keeps_everything(folder: Path, tool: str, way: str, era: str) -> None:
     call, person = await Call.of(folder, tool), Person(way)
-    before, files = call.venice.held(), {path.name for path in folder.rglob("*.*")}
+    before, files = call.venice.held(), set(os.listdir(folder))
     said = failed(await call.venice.call(tool, call.arguments, era=era, person=person))
     assert "Nothing was changed at Venice." in said
     assert (call.venice.held(), call.venice.edge.writes, len(person.questions)) == (before, [], 1)
-    assert {path.name for path in folder.rglob("*.*")} - files <= {
-        "state.sqlite3",
-        "state.sqlite3-wal",
-        "state.sqlite3-shm",
-    }
+    assert {name for name in os.listdir(folder) if not name.endswith(".lock")} == files | {"state"}
 
 
 @eras
@@ -114,40 +113,54 @@ async def test_what_is_outside_of_a_plan_is_asked_about(folder: Path, tool: str,
     assert len(story.person.questions) == 1
 
 
+class OfOneMind(Person):
+    """Approves the request that is put first, and no other."""
+
+    async def __call__(self, context: Any, params: Any) -> ElicitResult:
+        code = str(params.message).rpartition("Approval ")[2]
+        self.way = "approve" if not self.questions or code in self.questions[0] else "decline"
+        return await super().__call__(context, params)
+
+
 @eras
 @tools
 async def test_several_calls_of_one_plan_at_once_do_nothing_twice(folder: Path, tool: str, era: str) -> None:
-    call, person = await Call.of(folder, tool), Person()
-    struck = await call.interrupted(person, era)
+    call, person = await Call.of(folder, tool), OfOneMind()
+    await call.interrupted(person, era)
+
+    results: list[CallToolResult] = []
 
     async def again() -> None:
-        await call.venice.call(tool, call.arguments, era=era, person=person)
+        results.append(await call.venice.call(tool, call.arguments, era=era, person=person))
 
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(again)
-    story = await to_the_end(struck, tool, call.arguments, era=era, person=person)
-    # What was made to prepare, the step that was done, the one that was refused, and that one again.
+    assert sorted(not result.is_error and done(result)["finished"] for result in results)[-1] is True
+    # The step that was done, the one that was refused, and that one again.
     assert len(call.venice.edge.writes) == 3
-    await assert_accounted_for(struck, story)
+    await assert_one_plan(call.venice)
 
 
 @eras
 @tools
 async def test_of_several_first_calls_at_once_one_is_carried_out(folder: Path, tool: str, era: str) -> None:
-    call, results = await Call.of(folder, tool), list[bool]()
+    call, person = await Call.of(folder, tool), OfOneMind()
 
     async def first() -> None:
-        result = await call.venice.call(tool, call.arguments, era=era)
-        results.append(not result.is_error and bool(done(result)["finished"]))
+        await call.venice.call(tool, call.arguments, era=era, person=person)
 
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(first)
-    assert True in results
     assert len(call.venice.edge.writes) == 2
-    kinds = [entry.kind for entry in call.venice.app.store.trail.all()]
-    assert (kinds.count("spent"), kinds.count("begun")) == (1, 1)
+    await assert_one_plan(call.venice)
+
+
+async def assert_one_plan(venice: World) -> None:
+    kinds = [entry.kind for entry in venice.app.store.trail.all()]
+    assert (kinds.count("spent"), kinds.count("begun"), kinds.count("ended")) == (1, 1, 1)
+    assert text_of(await venice.call("venice_recover")).startswith("Nothing is open")
 
 
 @tools
@@ -169,12 +182,12 @@ RULES: dict[str, tuple[str, str, Json, str]] = {
     "rotation, cap": (ROTATE, "[keys]\nmax_cap.EPOCH.usd = 4\n", {}, "the USD cap must be at most 4 per UTC day"),
     "rotation, expiry": (ROTATE, "[keys]\nmax_days = 90\n", {}, "it must expire within 90 days"),
     "rotation, sink": (ROTATE, "[secrets]\nsinks = ['dotenv']\n", {}, "may go to dotenv, not to file"),
-    "rotation, folder": (ROTATE, "[secrets]\nfolders = ['/nowhere']\n", {}, "its secret must be saved in"),
+    "rotation, folder": (ROTATE, "[secrets]\nfolders = ['/nowhere']\n", {}, "not within the folders"),
     "provisioning, cap": (PROVISION, "[keys]\nmax_cap.EPOCH.usd = 4\n", {}, "the USD cap must be at most 4"),
     "provisioning, no cap": (PROVISION, "[keys]\nrequire_caps = ['diem']\n", {}, "a DIEM cap is required"),
     "provisioning, name": (PROVISION, "[keys]\ndescription = 'team-.*'\n", {}, "the description must match"),
     "provisioning, sink": (PROVISION, "[secrets]\nsinks = ['csv']\n", {}, "may go to csv, not to json"),
-    "provisioning, folder": (PROVISION, "[secrets]\nfolders = ['/nowhere']\n", {}, "it does not lie in"),
+    "provisioning, folder": (PROVISION, "[secrets]\nfolders = ['/nowhere']\n", {}, "not within the folders"),
     "update, cap": (UPDATE, "[keys]\nmax_cap.EPOCH.usd = 4\n", {"consumption_limit": {"usd": 6}}, "at most 4"),
 }
 
@@ -207,14 +220,10 @@ async def test_a_policy_that_became_stricter_stops_a_plan_that_had_begun(folder:
     call, person = await Call.of(folder, tool), Person()
     await call.interrupted(person)
     strict = operated(folder, "read_only = true\n", share=call.venice)
-    assert failed(
-        await strict.call("venice_recover", {"resume": strict.app.store.plans.open(await account(strict))[0].code})
-    )
-    assert strict.edge.writes == []
-
-
-async def account(venice: World) -> str:
-    return await venice.app.client.keys.account()
+    before = call.venice.held()
+    (plan,) = done(await strict.call("venice_recover"))["plans"]
+    assert FORBIDDEN in text_of(await strict.call("venice_recover", {"resume": plan["plan"]}))
+    assert (strict.edge.writes, call.venice.held()) == ([], before)
 
 
 async def test_a_file_of_names_must_lie_where_policy_allows_files(folder: Path) -> None:
@@ -279,4 +288,3 @@ async def test_the_servers_own_admin_key_is_never_revoked_before_it_has_a_succes
     assert venice.edge.writes == ["POST", "DELETE"]
     assert (folder / "new.key").read_text().strip() in alive(venice)
     assert ADMIN_KEY not in alive(venice)
-    assert LEGACY in ERAS

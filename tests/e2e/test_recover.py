@@ -59,7 +59,7 @@ async def settled(venice: World, era: str = MODERN) -> str:
     found = await recover(venice, era=era)
     assert found["open"] == []
     (what,) = found["settled"]
-    assert await recover(venice, era=era) == {"done": [], "settled": [], "open": []}
+    assert await recover(venice, era=era) == {"done": [], "settled": [], "open": [], "plans": []}
     assert (await status(venice))["open_matters"] == []
     assert venice.app.store.trail.verify().broken is None
     return str(what)
@@ -351,7 +351,7 @@ async def test_a_displayed_key_that_is_gone_leaves_nothing_to_do(tmp_path: Path,
         return
     done(await venice.call(how, {"revoke" if how == RECOVER else "key_id": key_id}))
     assert (await status(venice))["open_matters"] == []
-    assert await recover(venice) == {"done": [], "settled": [], "open": []}
+    assert await recover(venice) == {"done": [], "settled": [], "open": [], "plans": []}
 
 
 async def test_a_displayed_key_of_a_wallet_that_is_not_listed_stays_open(tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ async def test_a_lost_revocation_of_an_orphan_closes_both_matters(tmp_path: Path
     assert len((await status(venice))["open_matters"]) == 2
     found = await recover(venice)
     assert found["open"] == []
-    assert await recover(venice) == {"done": [], "settled": [], "open": []}
+    assert await recover(venice) == {"done": [], "settled": [], "open": [], "plans": []}
 
 
 # --- while Venice cannot be read ---------------------------------------------------------------------

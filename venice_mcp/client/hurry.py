@@ -3,31 +3,47 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import anyio
 
 _LEAST_S = 2.0
 """What is begun at all gets so long."""
-_until: ContextVar[float | None] = ContextVar("when a call must have its answers", default=None)
+
+
+@dataclass
+class _Hurry:
+    seconds: float
+    until: float
+
+
+# Not a mere number: whoever begins the time anew may do so in another task of the same call.
+_hurry: ContextVar[_Hurry | None] = ContextVar("when a call must have its answers", default=None)
 
 
 @contextmanager
 def answered_within(seconds: float) -> Generator[None]:
     """Requests made in here are given up when so many seconds are over."""
-    token = _until.set(anyio.current_time() + seconds)
+    token = _hurry.set(_Hurry(seconds, anyio.current_time() + seconds))
     try:
         yield
     finally:
-        _until.reset(token)
+        _hurry.reset(token)
 
 
-def time_left(otherwise: float) -> float:
-    """How long the next request may take, in seconds: `otherwise`, or less in a hurry."""
-    until = _until.get()
-    return otherwise if until is None else min(otherwise, max(_LEAST_S, until - anyio.current_time()))
+def begin_anew() -> None:
+    """Count from now: a person took their time, and that is not the call's."""
+    hurry = _hurry.get()
+    if hurry is not None:
+        hurry.until = anyio.current_time() + hurry.seconds
+
+
+def time_left(otherwise: float, least: float = _LEAST_S) -> float:
+    """How long the next request may take, in seconds: `otherwise`, or less in a hurry, but not under `least`."""
+    hurry = _hurry.get()
+    return otherwise if hurry is None else min(otherwise, max(least, hurry.until - anyio.current_time()))
 
 
 def time_is_left() -> bool:
     """Whether there is time to try something again."""
-    until = _until.get()
-    return until is None or until - anyio.current_time() > _LEAST_S
+    return time_left(_LEAST_S * 2, 0.0) > _LEAST_S

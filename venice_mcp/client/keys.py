@@ -49,6 +49,13 @@ class ConfiguredKeys:
         admin = await self.get("ADMIN")
         return f"{self._settings.account}:{admin.secret.last6 if admin.secret else '-'}"
 
+    async def runs_on(self, api_key_type: str, last6: str) -> bool:
+        """Whether this server itself uses such a key, as far as type and last six tell."""
+        held = [await self.get("ADMIN"), await self.get("INFERENCE")]
+        return any(
+            item.secret is not None and item.kind == api_key_type and item.secret.last6 == last6 for item in held
+        )
+
     async def all(self) -> list[Credential]:
         return [await self.get(kind) for kind in VARIABLES]
 

@@ -1,6 +1,7 @@
 """One request to Venice: the right host, a bounded answer, reads retried, writes sent once."""
 
 import json
+import math
 import re
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -225,7 +226,7 @@ class Transport:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unreachable(type(error).__name__, sent=False) from None
         except TimeoutError:
-            raise Unreachable(f"no complete answer within {deadline_s:g} s", sent=self._sent(begun)) from None
+            raise Unreachable(f"no complete answer within {deadline_s:.3g} s", sent=self._sent(begun)) from None
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise Unreachable(type(error).__name__, sent=self._sent(begun)) from None
         lowered = {name.lower(): value for name, value in response.headers.items()}
@@ -248,12 +249,22 @@ class Transport:
     @asynccontextmanager
     async def _turn(self, slots: anyio.Semaphore) -> AsyncGenerator[None]:
         """A slot, at a time when even the failure of everything under way stays below Venice's abuse limit."""
-        async with slots:
+        with anyio.move_on_after(time_left(math.inf)) as waiting:
+            await slots.acquire()
+        if waiting.cancelled_caught:
+            raise VeniceError(
+                "Other requests to Venice took all the time this call had.",
+                next_step="Call again.",
+                code="unreachable",
+            )
+        try:
             wait = self._failures.wait_s()
             if not wait:
                 yield
                 return
-        if wait > MAX_WAIT_S:
+        finally:
+            slots.release()
+        if wait > time_left(MAX_WAIT_S):
             raise VeniceError(
                 "Too many requests failed in the last 30 s; another failure could make Venice block the whole account.",
                 next_step=f"Wait {int(wait) + 1} s, and mend what makes them fail before calling again.",

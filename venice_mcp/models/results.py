@@ -55,7 +55,7 @@ class Recovered(Result):
     done: Annotated[list[str], Field(description="what this call did")]
     settled: Annotated[list[str], Field(description="found out now, nothing left to do")]
     open: list[OpenMatter]
-    plans: list[OpenPlan]
+    plans: Annotated[list[OpenPlan], Field(description="begun and not finished")]
 
 
 class Status(Result):

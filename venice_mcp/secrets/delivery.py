@@ -5,7 +5,7 @@ from typing import Final
 from venice_mcp.secrets.commands import prepare_command
 from venice_mcp.secrets.destinations import Destination, DestinationKind
 from venice_mcp.secrets.dotenv import prepare_variable, value_now
-from venice_mcp.secrets.files import FileSink, content, is_leftover
+from venice_mcp.secrets.files import FileSink, content, file_notes, is_leftover
 from venice_mcp.secrets.folders import SHOWN_PATH
 from venice_mcp.secrets.keyrings import SERVICE, entry_now, prepare_entry
 from venice_mcp.secrets.sinks import Prepared, SinkError, SinkLimits
@@ -45,6 +45,22 @@ def prepare(destination: Destination, limits: SinkLimits) -> Prepared:
             return prepare_command(destination.name or "", variable, limits.commands)
         case "display":
             raise SinkError("what is shown in the chat is not prepared")
+
+
+def look_at(destination: Destination, limits: SinkLimits, *, over_leftover: bool) -> tuple[tuple[str, ...], str | None]:
+    """Notes on a place and its occupant, before anybody is asked: what `prepare` would tell, but no file is made.
+
+    `over_leftover` takes an empty file that a crash left for none.
+
+    Raises:
+        SinkError: the secret could not be delivered there, or must not be.
+    """
+    if destination.kind == "file":
+        _check_members(destination)
+        return file_notes(destination.path or "", limits.folders, over_leftover=over_leftover), None
+    prepared = prepare(destination, limits)
+    prepared.discard()
+    return prepared.notes, prepared.occupant
 
 
 def holds(destination: Destination, limits: SinkLimits, last6: str) -> bool | None:

@@ -107,6 +107,39 @@ class FileSink:
         return prepared
 
 
+def file_notes(path: str, folders: tuple[str, ...] | None, *, over_leftover: bool) -> tuple[str, ...]:
+    """What to know about a file that does not exist yet, or only as one that a crash left before it had a secret.
+
+    Raises:
+        SinkError: the path is unsuitable, taken or not within `folders`.
+    """
+    place = checked_place(path)
+    folder = open_folder(place, folders, sticky=True)
+    try:
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder):
+            raise SinkError(f"{named(path)} cannot be made: its folder is not writable")
+        try:
+            os.stat(place.name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return git_notes(os.fstat(folder), place)
+        except OSError as error:
+            raise SinkError(f"{named(path)} cannot be made: {reason(error)}") from None
+        notes = git_notes(os.fstat(folder), place)
+    finally:
+        os.close(folder)
+    if not (over_leftover and _is_left(path, folders)):
+        raise SinkError(f"{named(path)} already exists, and nothing is overwritten")
+    return notes
+
+
+def _is_left(path: str, folders: tuple[str, ...] | None) -> bool:
+    try:
+        data = content(path, folders)
+    except SinkError:
+        return False
+    return data is not None and is_leftover(data)
+
+
 def hold(file: int) -> bool:
     """Lock a file that was prepared, for as long as it is open: so it can be told from one that a crash has left.
 

@@ -14,7 +14,7 @@ from venice_mcp.store.approvals import (
     Pace,
     Refusal,
 )
-from venice_mcp.store.journal import MAKING, Journal, Matter, Outcome, this_process
+from venice_mcp.store.journal import MAKING, Journal, Matter, Outcome, place_of, this_process
 from venice_mcp.store.plans import PLAN_LIFETIME, PlanEnd, Plans, RecordedPlan, StepStanding
 from venice_mcp.store.record import Entry, Record, StoreError, actor
 from venice_mcp.store.trail import Checkpoint, Trail, as_json, unpacked
@@ -46,6 +46,7 @@ __all__ = [
     "Trail",
     "actor",
     "as_json",
+    "place_of",
     "this_process",
     "unpacked",
 ]

@@ -194,26 +194,38 @@ class Approvals:
                 none, it is recorded as begun.
         """
         with self._record.transaction() as db:
-            approval = self._read(db, code, now)
-            if approval is None:
-                return "expired"
-            if approval.state != "granted" and not (approval.state == "pending" and how is not None):
-                return approval.state
-            if pace is not None and not pace.allows(db, approval.account, now):
-                return "too_fast"
-            if budget is not None and self._granted(db, approval.account, budget, now) >= budget.most:
-                return "over_budget"
-            if approval.state == "pending":
-                self._note(db, approval, "granted", {"how": how}, now)
-            self._note(db, approval, "spent", {}, now)
-            if approval.data.get("steps"):
-                self._note(db, approval, "begun", {}, now)
-            elif intended is not None:
-                fingerprint, account = approval.fingerprint, approval.account
-                db.append(
-                    f"{code}/1", "intended", account=account, fingerprint=fingerprint, data=dict(intended), now=now
-                )
-            return None
+            return self.spend_in(db, code, how=how, now=now, pace=pace, budget=budget, intended=intended)
+
+    @staticmethod
+    def spend_in(
+        db: Transaction,
+        code: str,
+        *,
+        how: str | None,
+        now: datetime,
+        pace: Pace | None = None,
+        budget: Budget | None = None,
+        intended: Mapping[str, Any] | None = None,
+    ) -> Refusal | None:
+        """`spend` as a part of a transaction."""
+        approval = Approvals._read(db, code, now)
+        if approval is None:
+            return "expired"
+        if approval.state != "granted" and not (approval.state == "pending" and how is not None):
+            return approval.state
+        if pace is not None and not pace.allows(db, approval.account, now):
+            return "too_fast"
+        if budget is not None and Approvals._granted(db, approval.account, budget, now) >= budget.most:
+            return "over_budget"
+        if approval.state == "pending":
+            Approvals._note(db, approval, "granted", {"how": how}, now)
+        Approvals._note(db, approval, "spent", {}, now)
+        if approval.data.get("steps"):
+            Approvals._note(db, approval, "begun", {}, now)
+        elif intended is not None:
+            fingerprint, account = approval.fingerprint, approval.account
+            db.append(f"{code}/1", "intended", account=account, fingerprint=fingerprint, data=dict(intended), now=now)
+        return None
 
     def left(self, budget: Budget, *, account: str, now: datetime) -> int:
         """How many more approvals may be granted in this way."""

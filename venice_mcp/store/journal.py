@@ -49,6 +49,7 @@ class Matter:
         at: when that was.
         key_id, last6: the key it made, if that is known.
         lost: it is certain that nobody has the secret.
+        found: the key was only found in the list by its name, Venice did not answer with it.
         under_way: the process that intended it still runs, and has not said what became of it.
         made_at: when the key was made, or its secret displayed.
     """
@@ -62,6 +63,7 @@ class Matter:
     last6: str | None
     lost: bool
     under_way: bool
+    found: bool
     made_at: datetime | None
 
     @property
@@ -79,6 +81,17 @@ class Journal:
         """Record a write that follows from another one, before it is sent."""
         with self._record.transaction() as db:
             db.append(write, "intended", account=account, data=dict(data), now=now)
+
+    def intend_back(self, write: str, *, account: str, data: Mapping[str, Any], now: datetime) -> str:
+        """Record the next attempt at undoing a write, before it is sent; its name."""
+        with self._record.transaction() as db:
+            before = db.rows(
+                "SELECT count(*) FROM events WHERE kind = 'intended' AND (subject = ? OR subject GLOB ?)",
+                (f"{write}/back", f"{write}/back.*"),
+            )[0][0]
+            back = f"{write}/back" if before == 0 else f"{write}/back.{before + 1}"
+            db.append(back, "intended", account=account, data=dict(data), now=now)
+            return back
 
     def note(self, write: str, outcome: Outcome, data: Mapping[str, Any], now: datetime) -> None:
         """Record what became of a write; what was already recorded stays."""
@@ -160,6 +173,7 @@ class Journal:
             key_id=known.get("id"),
             last6=known.get("last6"),
             lost="lost" in entries,
+            found="how" in known,
             under_way=silent and timedelta() <= now - at < UNDER_WAY and _runs(intended.get("process")),
             made_at=datetime.fromisoformat(shown.at) if shown else None,
         )

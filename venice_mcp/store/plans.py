@@ -3,6 +3,7 @@
 The first attempt at step 3 of the approval CODE is called `CODE/3` in the journal, the second one `CODE/3.2`.
 """
 
+import hashlib
 import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from venice_mcp.store.approvals import Pace, Refusal
+from venice_mcp.store.approvals import Approvals, Pace, Refusal
 from venice_mcp.store.journal import MAKING, place_of
 from venice_mcp.store.record import Entry, Record, Transaction
 
@@ -31,7 +32,6 @@ class StepStanding:
         write: the latest attempt's name in the journal; empty before the first.
         attempts: how many there were.
         intended: the latest attempt as it was recorded before it was sent.
-        intended_at: when that was.
         key_id, last6: of the key it made.
         found: that key was only found in the list afterwards, Venice did not answer with it.
         why: the reason of a refusal.
@@ -44,7 +44,6 @@ class StepStanding:
     intended: Mapping[str, Any] = field(default_factory=dict[str, Any])
     key_id: str | None = None
     last6: str | None = None
-    intended_at: datetime | None = None
     found: bool = False
     why: str = ""
     proven: bool = False
@@ -64,6 +63,12 @@ class RecordedPlan:
     @property
     def expires_at(self) -> datetime:
         return self.begun_at + PLAN_LIFETIME
+
+    @property
+    def as_of(self) -> str:
+        """How far every step came, in a form that shows any change."""
+        told = [[each.state, each.write, each.key_id] for each in self.standings]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     def runs(self, now: datetime) -> bool:
         """Whether it may be carried on; a clock that was set back revives nothing."""
@@ -117,6 +122,41 @@ class Plans:
             found = [self._read(db, code) for code in codes]
         return [plan for plan in found if plan is not None]
 
+    def replaced_at(self, key_id: str, account: str) -> datetime | None:
+        """When the latest plan was begun that was to replace this key and was not taken back; None without one."""
+        query = (
+            "SELECT a.subject, a.account FROM events a JOIN events b ON b.subject = a.subject AND b.kind = 'begun'"
+            " WHERE a.kind = 'asked' AND json_extract(a.data, '$.about.replaces') = ? ORDER BY b.seq DESC"
+        )
+        with self._record.transaction() as db:
+            for code, tag in db.rows(query, (key_id,)):
+                plan = self._read(db, code) if place_of(tag) == place_of(account) else None
+                if plan is not None and plan.end != "undone" and plan.standings[0].state == "done":
+                    return plan.begun_at
+        return None
+
+    def begin(
+        self, code: str, *, how: str | None, now: datetime, undoes: str | None = None, as_of: str | None = None
+    ) -> Refusal | None:
+        """Spend a plan's approval and record it as begun, in one transaction: None, or why it may not be.
+
+        Args:
+            code: of the approval.
+            how: as for `Approvals.spend`.
+            now: the time.
+            undoes: the plan it takes back, which is at its end with that; it must stand as it did when the person was
+                asked (`as_of`), or what they were shown is not what would be done.
+            as_of: see there.
+        """
+        with self._record.transaction() as db:
+            undone = self._read(db, undoes) if undoes is not None else None
+            if undoes is not None and (undone is None or undone.end == "undone" or undone.as_of != as_of):
+                return "superseded"
+            refused = Approvals.spend_in(db, code, how=how, now=now)
+            if refused is None and undone is not None:
+                self._end(db, undone, "undone", now)
+            return refused
+
     def intend(
         self, code: str, number: int, *, data: Mapping[str, Any], pace: Pace | None, now: datetime
     ) -> tuple[str, Refusal | None]:
@@ -139,12 +179,15 @@ class Plans:
         """Nothing more is done under it; what was recorded first stays."""
         with self._record.transaction() as db:
             plan = self._read(db, code)
-            if plan is None or plan.end == how:
-                return
-            if plan.end is None:
-                db.append(code, "ended", account=plan.account, data={"as": how}, now=now)
-            elif how == "undone":
-                db.append(code, "undone", account=plan.account, data={}, now=now)
+            if plan is not None and plan.end != how:
+                self._end(db, plan, how, now)
+
+    @staticmethod
+    def _end(db: Transaction, plan: RecordedPlan, how: PlanEnd, now: datetime) -> None:
+        if plan.end is None:
+            db.append(plan.code, "ended", account=plan.account, data={"as": how}, now=now)
+        elif how == "undone":
+            db.append(plan.code, "undone", account=plan.account, data={}, now=now)
 
     def _read(self, db: Transaction, code: str) -> RecordedPlan | None:
         entries = {entry.kind: entry for entry in db.entries("subject = ?", (code,))}
@@ -177,7 +220,6 @@ class Plans:
             intended=json.loads(story["intended"].data),
             key_id=made.get("id"),
             last6=made.get("last6"),
-            intended_at=datetime.fromisoformat(story["intended"].at),
             found="how" in made,
             why=str(refused.get("what", "")),
             proven="proven" in story,

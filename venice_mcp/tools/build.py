@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -18,6 +18,7 @@ from pydantic_core import core_schema, from_json
 
 from venice_mcp.app import App, app_of
 from venice_mcp.asking import noting_questions
+from venice_mcp.client.hurry import answered_within
 from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.results import Result
 from venice_mcp.secrets import looks_like_secret
@@ -27,6 +28,8 @@ from venice_mcp.tools.arguments import NOT_TEXT, Arguments
 from venice_mcp.tools.fields import PASTED
 
 NOTHING_SENT = f"{Changed.NOTHING.value} Nothing was sent."
+ANSWERED_S = 38.0
+"""Leaves room below 45 s for finding out what became of the last request."""
 WITHHELD = "an argument whose name is withheld"
 _log = logging.getLogger(__name__)
 
@@ -42,6 +45,8 @@ class ToolSpec:
     destructive: bool = False
     idempotent: bool = True
     open_world: bool = True
+    in_time: bool = False
+    """Whether a call must answer within `ANSWERED_S`, because it is made again and again until all is done."""
 
     @property
     def name(self) -> str:
@@ -141,6 +146,8 @@ def _name(name: str) -> str:
 class VeniceTool(Tool):
     """A tool whose failures arrive as our own sentences, and which takes no secret this server knows."""
 
+    in_time: bool = False
+
     async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
         app = app_of(context)
         for name, value in arguments.items():
@@ -150,7 +157,7 @@ class VeniceTool(Tool):
                 instead = "Name the key by last6_chars instead." if "last6_chars" in fields else "Leave it out."
                 raise ToolError(f"{name if name in fields else WITHHELD}: {PASTED}. {NOTHING_SENT} {instead}")
         who = actor.set(_caller(context, app))
-        with noting_questions() as asked:
+        with noting_questions() as asked, answered_within(ANSWERED_S) if self.in_time else nullcontext():
             try:
                 return await super().run(arguments, context, convert_result=convert_result)
             except ToolError as error:
@@ -218,4 +225,5 @@ def build(spec: ToolSpec) -> Tool:
         **{name: getattr(made, name) for name in Tool.model_fields if name not in ("fn_metadata", "parameters")},
         fn_metadata=metadata,
         parameters=input_schema(spec.arguments),
+        in_time=spec.in_time,
     )

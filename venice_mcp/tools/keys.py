@@ -76,11 +76,7 @@ def listed_key(keys: Sequence[Key], args: OneKey) -> Key:
 
 async def runs_on(app: App, key: Key) -> bool:
     """Whether this server itself uses the key, as far as type and last six tell."""
-    held = [await app.client.keys.get("ADMIN"), await app.client.keys.get("INFERENCE")]
-    return any(
-        item.secret is not None and item.kind == key.api_key_type and item.secret.last6 == key.last6_chars
-        for item in held
-    )
+    return await app.client.keys.runs_on(key.api_key_type, key.last6_chars)
 
 
 def detail_of(key: Key) -> KeyDetail:
@@ -147,15 +143,13 @@ def settings_of(args: LimitArguments, description: str, now: datetime, kind: str
 
 
 async def check_destination(args: KeySettingsArguments, ctx: Ctx) -> tuple[tuple[str, ...], str | None]:
-    """Before anyone is asked: whether the secret could be saved where it shall go; notes on that, and the occupant.
+    """Whether the secret could be saved where it shall go; notes on that, and the occupant.
 
-    When the answer comes back, the record has both as they were when the question was asked.
+    When the answer comes back, the record's are those of the question that was asked.
     """
-    if args.destination.kind == "display" or ctx.request_state is not None:
+    if args.destination.kind == "display":
         return (), None
-    prepared = await app_of(ctx).maker.prepare(args.destination)
-    prepared.discard()
-    return prepared.notes, prepared.occupant
+    return await app_of(ctx).maker.look_at(args.destination)
 
 
 async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:

@@ -55,12 +55,7 @@ async def carried_out(ctx: Ctx, verdict: Verdict) -> PlanReport:
     begun = await _begun_meanwhile(app, approved.case)
     if begun is not None:
         return await gone_on(ctx, begun)
-    plan = await app.guard.begin(approved)
-    undone = plan.proposal.about.get("undoes")
-    if undone is not None:
-        # Nobody may go on with what is being taken back.
-        await app.planner.end(str(undone), "undone")
-    return await gone_on(ctx, plan)
+    return await gone_on(ctx, await app.guard.begin(approved))
 
 
 async def _begun_meanwhile(app: App, case: Case) -> Plan | None:
@@ -115,7 +110,7 @@ def result_of(report: PlanReport) -> PlanResult:
         columns=list(PlanRow._fields),
         rows=[_row(row, place="where" not in about) for row in rows if row.state in worth][:MOST_ROWS],
         notes=[*_where(report), *report.notes, *([report.stopped] if report.stopped else []), *_in_the_end(report)],
-        next_step=None if report.finished else report.next_step or _go_on(report),
+        next_step=None if report.finished else _decide(report) or report.next_step or _go_on(report),
     )
 
 
@@ -133,6 +128,15 @@ def lines_of(report: PlanReport) -> list[str]:
     if len(worth) > _SHOWN:
         lines.append(f"... and {len(worth) - _SHOWN} more like these.")
     return [*lines, *result.notes, *([result.next_step] if result.next_step else [])]
+
+
+def _decide(report: PlanReport) -> str:
+    """What a person has to decide before it can go on; empty when nothing."""
+    keys = [plain(row.key_id, 40) for row in report.rows if row.decide and row.key_id]
+    if not any(row.decide for row in report.rows):
+        return ""
+    revoke = f" (revoke {', '.join(keys[:3])} if nobody else made it)" if keys else ""
+    return f"A person has to decide about the open ones first: venice_recover{revoke}. Then call again, unchanged."
 
 
 def _go_on(report: PlanReport) -> str:

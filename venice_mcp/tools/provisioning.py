@@ -16,7 +16,6 @@ from venice_mcp.models.wire import MAX_ACTIVE_KEYS
 from venice_mcp.plan_questions import about_provisioning
 from venice_mcp.proposals import PLAN, Proposal, Step, Verdict
 from venice_mcp.secrets import Destination, looks_like_secret
-from venice_mcp.secrets.saved import clear_leftover
 from venice_mcp.tools.arguments import LimitArguments
 from venice_mcp.tools.fields import PASTED, Description, clean_text, problem_at
 from venice_mcp.tools.keys import settings_of
@@ -96,7 +95,9 @@ async def propose_provisioning(args: ProvisionApiKeys, ctx: Ctx) -> Proposal | N
             next_step="Make fewer, or revoke keys nobody uses (venice_audit_api_keys finds some).",
             code="too_many_keys",
         )
-    notes = await _notes(app, [place for _, place in new]) if ctx.request_state is None else ()
+    # What was asked before and is open still is what will be asked, or was; its places need no second look.
+    asked = await app.guard.is_asked(print_of_call)
+    notes = () if asked else await _notes(app, [place for _, place in new])
     settings = [limits.model_copy(update={"description": each}) for each, _ in new]
     already = [each for each in called if each in there]
     return Proposal(
@@ -149,16 +150,14 @@ async def _notes(app: App, found: list[Destination]) -> tuple[str, ...]:
     """Whether every secret could be saved where it shall go, before anyone is asked; what to know about that."""
     notes: dict[str, None] = {}
     for place in found:
-        await anyio.to_thread.run_sync(clear_leftover, place)  # of this call, killed before it was answered
-        prepared = await app.maker.prepare(place)
-        prepared.discard()
-        if prepared.occupant is not None:
+        more, occupant = await app.maker.look_at(place, planned=True)
+        if occupant is not None:
             raise VeniceError(
                 "deliver_to: a variable of that name has a value already, and nothing is replaced here.",
                 next_step="Choose another file or variable.",
                 code="sink_unusable",
             )
-        notes |= dict.fromkeys(prepared.notes)
+        notes |= dict.fromkeys(more)
     return tuple(notes)
 
 

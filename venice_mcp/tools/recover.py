@@ -11,7 +11,7 @@ from venice_mcp.errors import VeniceError
 from venice_mcp.models.results import OpenMatter, OpenPlan, Recovered
 from venice_mcp.plan_questions import about_undoing
 from venice_mcp.proposals import PLAN, Plan, Proposal, Verdict, recorded_plan
-from venice_mcp.store import RecordedPlan
+from venice_mcp.store import RecordedPlan, place_of
 from venice_mcp.text import plain, plural, to_wire
 from venice_mcp.tools.arguments import OneKey, Recover
 from venice_mcp.tools.build import answer
@@ -60,13 +60,30 @@ async def _propose_undoing(args: Recover, code: str, ctx: Ctx) -> Proposal:
         return begun
     recorded = await _recorded(app, code)
     plan = Plan(recorded.code, recorded_plan(recorded.data))
+    if any(standing.state == "open" for standing in recorded.standings):
+        await app.recovery.look(plan.code)  # settles what reading can settle
+        recorded = await _recorded(app, code)
+    if any(standing.state == "open" for standing in recorded.standings):
+        raise VeniceError(
+            "undo: what became of a step is not known yet, so the plan cannot be taken back now.",
+            next_step="Call venice_recover without arguments in a minute and settle what it names, or resume the plan.",
+            code="cannot_undo",
+        )
     work = undoing(plan, recorded, await app.client.list_api_keys())
+    own = [key for key in work.keys if await app.client.keys.runs_on(key.api_key_type, key.last6_chars)]
+    if own:
+        raise VeniceError(
+            f"undo: this server itself runs on {plain(own[0].id, 40)}, which this would end or change.",
+            next_step="Use the tools for one key, or configure the server with another key first.",
+            code="own_key",
+        )
     if not work.steps:
         raise VeniceError(
             " ".join(["undo: nothing of the plan can be taken back.", *(plain(each, 200) for each in work.cannot[:3])]),
             next_step="Drop it with give_up if it is still open.",
             code="cannot_undo",
         )
+    kept = plan.proposal.about.get("replaces")
     return Proposal(
         tool=tool,
         fingerprint=print_of_call,
@@ -78,7 +95,7 @@ async def _propose_undoing(args: Recover, code: str, ctx: Ctx) -> Proposal:
         steps=work.steps,
         # The old key of a rotation lives on for certain before the successor goes.
         in_order=plan.in_order,
-        about={"undoes": recorded.code},
+        about={"undoes": recorded.code, "as_of": recorded.as_of, **({"needs": kept} if kept is not None else {})},
     )
 
 
@@ -95,7 +112,7 @@ async def venice_recover(
     if args.undo is not None and verdict is not None:
         done += lines_of(await carried_out(ctx, verdict))
     if args.give_up is not None:
-        plan = await _recorded(app, args.give_up)
+        plan = await _recorded(app, args.give_up, of_any_key=True)
         if plan.end is not None:
             raise VeniceError(
                 f"Plan {plan.code} came to its end already, so there is nothing to drop.",
@@ -135,12 +152,17 @@ async def open_plans(app: App) -> list[OpenPlan]:
     """Plans of this Venice that were begun and not ended, from the record alone."""
     account = await app.client.keys.account()
     found = await anyio.to_thread.run_sync(app.store.plans.open, account)
-    return [_plan(plan, app) for plan in found]
+    return [_plan(plan, app, account) for plan in found]
 
 
-def _plan(plan: RecordedPlan, app: App) -> OpenPlan:
+def _plan(plan: RecordedPlan, app: App, account: str) -> OpenPlan:
     done = sum(standing.state == "done" for standing in plan.standings)
     left = len(plan.standings) - done
+    what = f"{plain(str(plan.data['headline']), 160)} {plural(done, 'step')} done, {left} not."
+    tool = plain(str(plan.data["tool"]), 60)
+    if plan.account != account:
+        theirs = "It was approved with another ADMIN key; go on with that one configured, or drop it with give_up."
+        return OpenPlan(plan=plan.code, what=what, tool=tool, done=done, left=left, next_step=theirs)
     how = (
         f"Go on until {to_wire(plan.expires_at)}: venice_recover with resume {plan.code};"
         if plan.runs(app.now())
@@ -148,20 +170,22 @@ def _plan(plan: RecordedPlan, app: App) -> OpenPlan:
     )
     return OpenPlan(
         plan=plan.code,
-        what=f"{plain(str(plan.data['headline']), 160)} {plural(done, 'step')} done, {left} not.",
-        tool=plain(str(plan.data["tool"]), 60),
+        what=what,
+        tool=tool,
         done=done,
         left=left,
         next_step=f"{how} take it back with undo, or drop it with give_up.",
     )
 
 
-async def _recorded(app: App, code: str) -> RecordedPlan:
+async def _recorded(app: App, code: str, *, of_any_key: bool = False) -> RecordedPlan:
+    """A plan that was begun here and not taken back; `of_any_key`: also with another ADMIN key of this Venice."""
     account = await app.client.keys.account()
     found = await anyio.to_thread.run_sync(app.store.plans.get, code)
-    if found is None or found.account != account or found.end in ("undone", "given up"):
+    known_by = place_of if of_any_key else str
+    if found is None or known_by(found.account) != known_by(account) or found.end == "undone":
         raise VeniceError(
-            "There is no such plan, or it was dropped or taken back before.",
+            "There is no such plan of this ADMIN key, or it was taken back before.",
             next_step="Call venice_recover without arguments to see which are open.",
             code="no_such_plan",
         )

@@ -14,7 +14,6 @@ from venice_mcp.models.plans import PlanResult
 from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key
 from venice_mcp.plan_questions import about_rotation
 from venice_mcp.proposals import PLAN, Proposal, Step, Verdict, digest
-from venice_mcp.secrets.saved import clear_leftover
 from venice_mcp.text import parse_time, to_wire, when
 from venice_mcp.tools.arguments import OneKey, Sink
 from venice_mcp.tools.fields import ExpiresInDays, problem_at
@@ -62,28 +61,17 @@ async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
             next_step="Call with leaked false and grace_hours 0: the successor is made first, then the key is revoked.",
             code="own_key",
         )
-    if own and args.leaked and key.api_key_type == "ADMIN":
-        raise VeniceError(
-            "leaked: this server could not make a successor once its own ADMIN key is revoked.",
-            next_step="Call with grace_hours 0 instead: the successor is made first, and the old key ends right after.",
-            code="own_key",
-        )
     lifetime = to_wire(now + timedelta(days=args.expires_in_days)) if args.expires_in_days else None
     settings = successor_of(key, now, lifetime)
-    notes: tuple[str, ...] = ()
-    occupant = None
-    if ctx.request_state is None:
-        if len(keys) >= MAX_ACTIVE_KEYS and not args.leaked:
-            raise VeniceError(
-                f"The account has {len(keys)} active keys of {MAX_ACTIVE_KEYS} allowed: no room for a successor.",
-                next_step="Revoke a key nobody uses first (venice_audit_api_keys finds some).",
-                code="too_many_keys",
-            )
-        # What a call left there that was killed before it was answered must not be in the way of the same call.
-        await anyio.to_thread.run_sync(clear_leftover, args.deliver_to.destination())
-        prepared = await app.maker.prepare(args.deliver_to.destination())
-        prepared.discard()
-        notes, occupant = prepared.notes, prepared.occupant
+    if len(keys) >= MAX_ACTIVE_KEYS and not args.leaked:
+        raise VeniceError(
+            f"The account has {len(keys)} active keys of {MAX_ACTIVE_KEYS} allowed: no room for a successor.",
+            next_step="Revoke a key nobody uses first (venice_audit_api_keys finds some).",
+            code="too_many_keys",
+        )
+    account = await app.client.keys.account()
+    before = await anyio.to_thread.run_sync(app.store.plans.replaced_at, key.id, account)
+    notes, occupant = await app.maker.look_at(args.deliver_to.destination(), planned=True)
     make = Step(
         "createApiKey",
         settings.model_dump(mode="json"),
@@ -105,6 +93,8 @@ async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
             ending=words,
             leaked=args.leaked,
             own=own,
+            at_once=args.grace_hours == 0,
+            replaced_at=before,
             now=now,
             notes=notes,
         ),

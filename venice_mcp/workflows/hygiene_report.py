@@ -24,7 +24,7 @@ def in_bulk(findings: Sequence[Finding]) -> tuple[list[Call], list[int]]:
     alike: dict[str, list[int]] = {}
     for place, each in enumerate(findings):
         change = {name: value for name, value in each.fix.arguments.items() if name != "key_id"}
-        shared = each.fix.tool in BULK and "key_id" in each.fix.arguments and not each.own
+        shared = _in_bulk(each.fix) and not each.own
         kind = each.key.api_key_type if each.key else ""
         name = repr((each.code, each.fix.tool, change, each.fix.caution, kind)) if shared else f"alone {place}"
         alike.setdefault(name, []).append(place)
@@ -101,3 +101,8 @@ def escaped(text: str) -> str:
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{escaped(name)}: {count}" for name, count in counts.items()) or "nothing"
+
+
+def _in_bulk(fix: Call) -> bool:
+    """Whether the same could be done to several keys at once; no two keys should be called the same."""
+    return fix.tool in BULK and "key_id" in fix.arguments and "description" not in fix.arguments

@@ -20,7 +20,7 @@ from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key, NewKeyData, one_spellin
 from venice_mcp.proposals import Plan, Verdict
 from venice_mcp.questions import attention, label, shown
 from venice_mcp.secrets import Destination, Prepared, Secret, SinkError, SinkLimits
-from venice_mcp.secrets.delivery import described, prepare
+from venice_mcp.secrets.delivery import described, look_at, prepare
 from venice_mcp.store import MAKING_PACE, Store
 from venice_mcp.text import plain, quoted
 from venice_mcp.workflows.changing import find_out_revoked
@@ -29,9 +29,11 @@ from venice_mcp.workflows.finding_out import account_of_loss, appeared, as_asked
 
 MAX_PACE_WAIT_S = 25.0
 READ_BACK_S = 8.0
+LONGEST_COMMAND_S = 30.0
+"""Of a command that takes a secret within a plan, whose calls must answer in time."""
 Send = Callable[[Consent], Awaitable[NewKeyData]]
 _NOT_READ_BACK = "The new key could not be read back; its settings are told as they were asked for."
-_NOT_PROVEN = "ATTENTION: Venice did not accept a read with the new key ({}); check it before relying on it."
+NOT_PROVEN = "ATTENTION: Venice did not accept a read with the new key ({}); check it before relying on it."
 _log = logging.getLogger(__name__)
 
 
@@ -250,6 +252,16 @@ class Maker:
                 return None
         return doubt
 
+    async def check_place(self, destination: Destination, occupant: str | None) -> None:
+        """Whether a secret could be saved there now, over what was there when the person was asked.
+
+        Raises:
+            VeniceError: it could not.
+        """
+        prepared = await self._prepared(destination, occupant)
+        if prepared is not None:
+            prepared.discard()
+
     async def _prepared(self, destination: Destination, occupant: str | None) -> Prepared | None:
         """The place for the secret, if it still holds what it held when the person was asked."""
         if destination.kind == "display":
@@ -265,6 +277,27 @@ class Maker:
             )
         return prepared
 
+    async def look_at(self, destination: Destination, *, planned: bool = False) -> tuple[tuple[str, ...], str | None]:
+        """Notes on a place and what stands there now, before anyone is asked; nothing is made there.
+
+        What is `planned` may find what a crashed call of the same plan left, and must answer in time.
+
+        Raises:
+            VeniceError: a secret could not be saved there.
+        """
+        command = self.limits.commands.get(destination.name or "")
+        if planned and command is not None and command.timeout_s > LONGEST_COMMAND_S:
+            raise VeniceError(
+                f"deliver_to: this command may take {command.timeout_s:g} s, too long for a call that must answer"
+                f" within 45 s; {LONGEST_COMMAND_S:g} s would do.",
+                next_step="Name another destination; only the operator changes the policy.",
+                code="sink_unusable",
+            )
+        try:
+            return await anyio.to_thread.run_sync(lambda: look_at(destination, self.limits, over_leftover=planned))
+        except SinkError as error:
+            raise _unusable(error) from None
+
     async def prepare(self, destination: Destination) -> Prepared:
         """Make sure, before the key exists, that its secret can go where it shall go.
 
@@ -274,11 +307,7 @@ class Maker:
         try:
             return await anyio.to_thread.run_sync(prepare, destination, self.limits)
         except SinkError as error:
-            raise VeniceError(
-                f"deliver_to: {plain(str(error), 300)}.",
-                next_step="Name another destination, or mend this one.",
-                code="sink_unusable",
-            ) from None
+            raise _unusable(error) from None
 
     async def _deliver(
         self, new: NewKeyData, consent: Consent, destination: Destination, prepared: Prepared | None
@@ -331,7 +360,7 @@ class Maker:
         try:
             await self.client.get_rate_limits(new.api_key)
         except VeniceError as error:
-            return (_NOT_PROVEN.format(plain(error.what, 120)),)
+            return (NOT_PROVEN.format(plain(error.what, 120)),)
         return ()
 
     async def _listed(self, key_id: str) -> Key | None:
@@ -415,6 +444,14 @@ class Maker:
             await self.guard.note(lost.write, "made", **names, how="found in the list")
             await self.guard.note(lost.write, "lost", why="Venice's answer was lost")
         return account_of_loss(lost, description, new, ours=ours)
+
+
+def _unusable(error: SinkError) -> VeniceError:
+    return VeniceError(
+        f"deliver_to: {plain(str(error), 300)}.",
+        next_step="Name another destination, or mend this one.",
+        code="sink_unusable",
+    )
 
 
 def _name(new: NewKeyData) -> str:

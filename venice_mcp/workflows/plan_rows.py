@@ -19,6 +19,7 @@ class Row:
         note: our own sentences about it.
         proven: a new key was seen to work before this call.
         doubt: why it was not, in this call.
+        decide: a person has to decide about what it left, before it can go on.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Row:
     note: str = ""
     proven: bool = False
     doubt: str | None = None
+    decide: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,6 @@ class PlanReport:
         return not self.count("failed", "open", "to do")
 
 
-def _account(finding: Finding) -> str:
-    more = "" if finding.remedy in ("none", "wait") else " It needs a person's word: venice_recover without arguments."
-    return f"{finding.what}{more}"
-
-
 def standing_rows(plan: Plan, recorded: RecordedPlan, left: Mapping[int, Finding]) -> list[Row]:
     """The steps as the record has them; `left` says what could not be settled, by step."""
     rows: list[Row] = []
@@ -62,8 +59,10 @@ def standing_rows(plan: Plan, recorded: RecordedPlan, left: Mapping[int, Finding
         if standing.state == "done":
             row = replace(row, state="done", proven=standing.proven)
         elif standing.state == "open":
-            why = _account(left[number]) if number in left else "What became of it is not known yet."
-            row = replace(row, state="open", note=why)
+            finding = left.get(number)
+            why = finding.what if finding is not None else "What became of it is not known yet."
+            decide = finding is not None and finding.remedy not in ("none", "wait")
+            row = replace(row, state="open", note=why, decide=decide)
         elif standing.state == "refused":
             row = replace(row, state="failed", note=standing.why)
         rows.append(row)

@@ -146,6 +146,8 @@ class Recovery:
             more = f"Whether its secret arrived ({described(destination)}) cannot be told."
             return Finding(matter.write, f"{what} {more}", "acknowledge or revoke", matter.key_id)
         empty = destination.kind == "file" and await anyio.to_thread.run_sync(leftover, destination)
+        if matter.found:
+            what += " It was told by its name only, and may be somebody else's."
         more = f" An empty file is left at {quoted(destination.path or '', 200)}." if empty else ""
         return Finding(matter.write, f"{what} Its secret was not delivered and is lost.{more}", "revoke", matter.key_id)
 
@@ -162,7 +164,9 @@ class Recovery:
             key = fitting[0]
             names = {"id": plain(key.id, 40), "last6": plain(key.last6_chars, 6)}
             await self.guard.note(matter.write, "made", **names, how="found in the list")
-            known = replace(matter, key_id=names["id"], last6=names["last6"], standing="undelivered", made_at=matter.at)
+            known = replace(
+                matter, key_id=names["id"], last6=names["last6"], standing="undelivered", made_at=matter.at, found=True
+            )
             # What displays a secret must have had the answer; without it nobody can.
             lost = replace(known, lost=_destination(matter).kind == "display")
             others = [each for each in found if each is not key]

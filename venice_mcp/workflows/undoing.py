@@ -54,7 +54,7 @@ def undoing(plan: Plan, recorded: RecordedPlan, keys: Sequence[Key]) -> Undoing:
         if step.operation == "deleteApiKey":
             if plan.in_order:
                 raise _none_left()
-            cannot.append(f"{step.label}: it is revoked, and that cannot be taken back.")
+            cannot.append(f"{quoted(step.label)}: it is revoked, and that cannot be taken back.")
             continue
         key = listed.get(standing.key_id or str(step.intent.get("id")))
         if key is None:
@@ -73,7 +73,7 @@ def undoing(plan: Plan, recorded: RecordedPlan, keys: Sequence[Key]) -> Undoing:
                 code="cannot_undo",
             )
         if change is None:
-            cannot.append(f"{step.label}: it was changed again since, or what it was before is not known.")
+            cannot.append(f"{quoted(step.label)}: it was changed again since, or what it was before is not known.")
             continue
         steps.append(Step("updateApiKey", change.intent(), key.description, target=digest(key.settings())))
         changes.append((key, change))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from mcp.server.mcpserver.resolve import ElicitationResult
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from venice_mcp.consent import Intent, canonical
 from venice_mcp.questions import Question, label, recorded, shown
@@ -208,6 +208,8 @@ class Standing:
 
 class Answer(BaseModel):
     """What came back with an accepted question."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 class Tick(Answer):

@@ -154,7 +154,7 @@ class KeystoreError(ValueError):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
 
 _Salt = Annotated[str, Field(pattern=r"\A(?:[0-9a-f]{2}){1,256}\z")]

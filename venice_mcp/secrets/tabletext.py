@@ -97,6 +97,9 @@ def begins_formula(value: str) -> bool:
     return value.lstrip().startswith(_MARKED)
 
 
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
 def _of_json(text: str) -> Entries:
     import json
 
@@ -104,6 +107,10 @@ def _of_json(text: str) -> Entries:
     try:
         if not text.strip():
             return []
+        rest = _STRING.sub("", text)
+        if "[" in rest or rest.count("{") > 1:
+            # Not one flat object; and one that is deep enough would take the process down with the parser.
+            raise ValueError
         # A list of pairs, so that a name that stands there twice is not lost unseen.
         pairs = json.loads(text, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):

@@ -37,7 +37,7 @@ NOT_TEXT = frozenset({"consumption_limit", "ip_allowlist", "deliver_to", "clear"
 class Limit(BaseModel):
     """Caps in `limit_period`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     usd: Cap | None = None
     diem: Cap | None = None
 
@@ -45,7 +45,7 @@ class Limit(BaseModel):
 class Sink(BaseModel):
     """Where a new secret goes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     kind: Literal["file", "dotenv", "keyring", "command", "display"] = "file"
     path: (
         Annotated[

@@ -1,10 +1,11 @@
 """From a typed function to a tool: closed arguments, our own error texts, a lean schema, a readable result."""
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from typing import Any, cast
 
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -200,11 +201,25 @@ def _caller(context: Any, app: App) -> str:
     return f"client {quoted(name, 40)} {plain(version, 20)} over {app.transport}"
 
 
+def _with_bare_arguments(fn: Callable[..., Awaitable[CallToolResult]]) -> Callable[..., Awaitable[CallToolResult]]:
+    """The function as the SDK shall see it: the arguments, whose schema we make ourselves, cost it nothing."""
+
+    @wraps(fn)
+    async def seen(*args: Any, **kwargs: Any) -> CallToolResult:
+        return await fn(*args, **kwargs)
+
+    signature = inspect.signature(fn, eval_str=True)
+    bare = [each.replace(annotation=Any) if each.name == "args" else each for each in signature.parameters.values()]
+    seen.__signature__ = signature.replace(parameters=bare)  # pyright: ignore[reportAttributeAccessIssue]
+    seen.__annotations__ = {each.name: each.annotation for each in bare} | {"return": signature.return_annotation}
+    return seen
+
+
 @cache
 def build(spec: ToolSpec) -> Tool:
     """The SDK's tool for a spec; made once, because deriving the schemas takes most of a start-up."""
     made = Tool.from_function(
-        spec.fn,
+        _with_bare_arguments(spec.fn),
         title=spec.title,
         description=" ".join((spec.fn.__doc__ or "").split()),
         annotations=ToolAnnotations(
@@ -222,7 +237,8 @@ def build(spec: ToolSpec) -> Tool:
         wrap_output=made.fn_metadata.wrap_output,
     )
     return VeniceTool(
-        **{name: getattr(made, name) for name in Tool.model_fields if name not in ("fn_metadata", "parameters")},
+        **{name: getattr(made, name) for name in Tool.model_fields if name not in ("fn", "fn_metadata", "parameters")},
+        fn=spec.fn,
         fn_metadata=metadata,
         parameters=input_schema(spec.arguments),
         in_time=spec.in_time,

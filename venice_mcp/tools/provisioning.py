@@ -30,13 +30,13 @@ from venice_mcp.workflows.templates import (
     where,
 )
 
-_DESCRIPTION: TypeAdapter[str] = TypeAdapter(Description)
+_DESCRIPTION: TypeAdapter[str] = TypeAdapter(Description, config=ConfigDict(defer_build=True))
 
 
 class Places(BaseModel):
     """Where the secrets of many keys go."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
     kind: PlaceKind
     path: Annotated[
         str,

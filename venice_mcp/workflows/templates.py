@@ -2,11 +2,12 @@
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
+
+from pydantic_core import from_json
 
 from venice_mcp.errors import ArgumentError
 from venice_mcp.secrets import Destination
@@ -55,7 +56,7 @@ def read_names(path: str, folders: tuple[str, ...] | None) -> list[str]:
 
 
 def _from_json(text: str) -> list[str]:
-    rows: Any = json.loads(text)
+    rows: Any = from_json(text, allow_inf_nan=False)  # bounds the depth by itself
     if not isinstance(rows, list):
         raise ValueError
     names = [cast("Any", row).get("name") if isinstance(row, dict) else row for row in cast("list[Any]", rows)]

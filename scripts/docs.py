@@ -1,4 +1,4 @@
-"""Write what is generated: the tables in README.md, and version and tools in manifest.json.
+"""Write what is generated: the tables in README.md, version and tools in manifest.json, the schemas of the tools.
 
 `python scripts/docs.py` writes; `--check` only tells what is out of date and exits with status 1 if anything is.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from venice_mcp import __version__, cli, policy, settings
 from venice_mcp.tools import TOOLS
-from venice_mcp.tools.build import ToolSpec
+from venice_mcp.tools.build import SCHEMAS, ToolSpec, derived
 
 ROOT = Path(__file__).resolve().parent.parent
 README = "README.md"
@@ -149,14 +149,20 @@ def manifest(current: str) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
+def schemas(_: str) -> str:
+    """What the tools take and answer, ready for a quick start; one line for each tool."""
+    rows = [f"{json.dumps(spec.name)}: {json.dumps(derived(spec), separators=(',', ':'))}" for spec in TOOLS]
+    return "{\n" + ",\n".join(rows) + "\n}\n"
+
+
 def main() -> int:
     options = argparse.ArgumentParser(prog="python scripts/docs.py", description=__doc__)
     options.add_argument("--check", action="store_true", help="write nothing; exit status 1 when something is stale")
     check: bool = options.parse_args().check
     stale: list[str] = []
-    for name, make in ((README, readme), (MANIFEST, manifest)):
+    for name, make in ((README, readme), (MANIFEST, manifest), (str(SCHEMAS.relative_to(ROOT)), schemas)):
         path = ROOT / name
-        current = path.read_text(encoding="utf-8")
+        current = path.read_text(encoding="utf-8") if path.exists() else ""
         wanted = make(current)
         if wanted != current:
             stale.append(name)

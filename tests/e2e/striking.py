@@ -59,6 +59,8 @@ FAULTS: dict[str, Fault] = {
     "dark after acting": Fault(True, _raising(httpx.ReadError), dark=True),
     "dark before acting": Fault(False, _raising(httpx.ReadError), dark=True),
 }
+FEW = ("lost after acting", "lost before acting", "429", "half a body", "dark after acting")
+"""Where the rest is met by another workflow that sends the same write."""
 ON_READS = ("500 before acting", "401", "half a body", "dark after acting")
 """A read changes nothing, so for it the other faults are one of these."""
 

@@ -3,8 +3,8 @@
 Of each plan one server lives, and its steps are named: by what our code was doing (which functions, for which entry of
 the record) and to what (record, file, socket). A plan does most of them once per key, so one of each name is chosen to
 be the place of a kill, in turn at the first key, the second and the third. What differs by key is what stands before,
-and each of these states is met many times. The first plan is killed at all of these places; the others at each that
-decides something (see DECISIVE) and at every third or fourth of the rest, where they do what the first one does.
+and each of these states is met many times. Every plan is killed at each place that decides something (see DECISIVE) and
+at some of the rest, the first plan at most of them.
 """
 
 import csv
@@ -250,16 +250,17 @@ KINDS = {
         rotating({"kind": "dotenv", "variable": "VENICE_API_KEY"}, grace_hours=GRACE_HOURS),
         old_key_lives_until_its_successor_is_there,
         in_its_grace,
+        2,
     ),
     "rotation at once into a new file": Kind(
-        rotating({"kind": "file"}, grace_hours=0), old_key_lives_until_its_successor_is_there, at_once, 4
+        rotating({"kind": "file"}, grace_hours=0), old_key_lives_until_its_successor_is_there, at_once, 8
     ),
-    "rotation of a leaked key": Kind(rotating({"kind": "file"}, leaked=True), leaked_key_ends_first, at_once, 4),
-    "provisioning into a csv": Kind(provisioning("csv"), nothing_delivered_is_lost, each_key_once, 3),
-    "provisioning into files": Kind(provisioning("files"), nothing_delivered_is_lost, each_key_once, 4),
-    "revoking": Kind(about_three("venice_revoke_api_keys"), no_other_is_touched, all_gone, 3),
+    "rotation of a leaked key": Kind(rotating({"kind": "file"}, leaked=True), leaked_key_ends_first, at_once, 6),
+    "provisioning into a csv": Kind(provisioning("csv"), nothing_delivered_is_lost, each_key_once, 5),
+    "provisioning into files": Kind(provisioning("files"), nothing_delivered_is_lost, each_key_once, 8),
+    "revoking": Kind(about_three("venice_revoke_api_keys"), no_other_is_touched, all_gone, 6),
     "updating": Kind(
-        about_three("venice_update_api_keys", consumption_limit={"usd": 3}), no_other_is_touched, all_changed, 4
+        about_three("venice_update_api_keys", consumption_limit={"usd": 3}), no_other_is_touched, all_changed, 8
     ),
 }
 

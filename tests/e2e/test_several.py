@@ -24,6 +24,7 @@ from tests.e2e.bench import (
 )
 from tests.e2e.striking import (
     FAULTS,
+    FEW,
     Struck,
     alive,
     assert_accounted_for,
@@ -81,7 +82,7 @@ async def methods_of(tool: str) -> dict[str, list[str]]:
     return _methods[tool]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", FEW)
 @tools
 async def test_several_keys_struck_at_any_request_end_as_they_should(tool: str, fault: str) -> None:
     for at, era, last in trials(await methods_of(tool), fault, ("dark after acting",)):

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache, wraps
-from typing import Any, cast
+from pathlib import Path
+from typing import Any, cast, get_args
 
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import ValidationError
@@ -31,6 +32,7 @@ from venice_mcp.tools.fields import PASTED
 NOTHING_SENT = f"{Changed.NOTHING.value} Nothing was sent."
 ANSWERED_S = 38.0
 """Leaves room below 45 s for finding out what became of the last request."""
+SCHEMAS = Path(__file__).with_name("schemas.json")
 WITHHELD = "an argument whose name is withheld"
 _log = logging.getLogger(__name__)
 
@@ -215,9 +217,23 @@ def _with_bare_arguments(fn: Callable[..., Awaitable[CallToolResult]]) -> Callab
     return seen
 
 
+def derived(spec: ToolSpec) -> dict[str, Any]:
+    """The schemas of a tool's arguments and result, from the code."""
+    output = func_metadata(_with_bare_arguments(spec.fn), skip_names=("ctx", "verdict")).output_schema
+    return {"input": input_schema(spec.arguments), "output": output}
+
+
+@cache
+def _stored() -> dict[str, dict[str, Any]]:
+    """The schemas as `scripts/docs.py` wrote them: to derive them took a third of a start-up. A test compares both."""
+    found: dict[str, dict[str, Any]] = from_json(SCHEMAS.read_bytes())
+    return found
+
+
 @cache
 def build(spec: ToolSpec) -> Tool:
-    """The SDK's tool for a spec; made once, because deriving the schemas takes most of a start-up."""
+    """The SDK's tool for a spec."""
+    schemas = _stored().get(spec.name) or derived(spec)
     made = Tool.from_function(
         _with_bare_arguments(spec.fn),
         title=spec.title,
@@ -229,17 +245,24 @@ def build(spec: ToolSpec) -> Tool:
             idempotent_hint=spec.idempotent,
             open_world_hint=spec.open_world,
         ),
+        structured_output=False,
     )
     metadata = _ClosedArguments(
         arg_model=spec.arguments,
-        output_schema=made.fn_metadata.output_schema,
-        output_model=made.fn_metadata.output_model,
-        wrap_output=made.fn_metadata.wrap_output,
+        output_schema=schemas["output"],
+        output_model=_result_of(spec),
+        wrap_output=False,
     )
     return VeniceTool(
         **{name: getattr(made, name) for name in Tool.model_fields if name not in ("fn", "fn_metadata", "parameters")},
         fn=spec.fn,
         fn_metadata=metadata,
-        parameters=input_schema(spec.arguments),
+        parameters=schemas["input"],
         in_time=spec.in_time,
     )
+
+
+def _result_of(spec: ToolSpec) -> type[Result]:
+    """The model that a tool's result is checked against: what stands beside CallToolResult."""
+    returned = inspect.signature(spec.fn, eval_str=True).return_annotation
+    return cast("type[Result]", get_args(returned)[1])

@@ -27,7 +27,7 @@ NOT_CALLED = {
     "listModels",  # no tool needs the catalogue
     "getBillingUsage",  # sunset on 2026-09-16; it only answers 410
 }
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # --- what the tools take ---------------------------------------------------------------------------
 
@@ -361,7 +361,7 @@ def test_answers_that_outgrow_the_contract_break_nothing(tmp_path: Path, how: Gr
 
 
 # Everything Venice sends as a string that a tool may want to read as something else.
-ODD_TIMES = ["", "soon", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "2026-11-18", "1763467200", "\ud83d"]
+ODD_TIMES = ["", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "\ud83d soon"]
 
 
 @pytest.mark.parametrize("odd", ODD_TIMES)

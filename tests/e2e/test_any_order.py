@@ -187,7 +187,7 @@ def test_no_order_of_calls_answers_faults_and_restarts_breaks_a_promise() -> Non
     run_state_machine_as_test(
         AnyOrder,
         settings=settings(
-            max_examples=12,
+            max_examples=9,
             stateful_step_count=25,
             deadline=None,
             print_blob=True,

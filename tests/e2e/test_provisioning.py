@@ -18,6 +18,7 @@ from mcp_types import CallToolResult
 from tests.e2e.bench import ERAS, MODERN, Forward, Json, Person, World, done, failed, operated, text_of, world
 from tests.e2e.striking import (
     FAULTS,
+    FEW,
     MOST_CALLS,
     ON_READS,
     Story,
@@ -118,7 +119,7 @@ async def second_create() -> int:
     return posts[1]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", FEW)
 async def test_provisioning_struck_at_any_request_ends_as_it_should(fault: str) -> None:
     for at, era, last in trials(await methods(), fault, ON_READS[-1:]):
         with quick_folder() as folder:

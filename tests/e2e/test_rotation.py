@@ -137,11 +137,11 @@ async def methods_of(course: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(
     ("course", "fault"),
-    [(course, fault) for course in COURSES for fault in (FAULTS if course == "with grace" else FEW)],
+    [(course, fault) for course in COURSES for fault in (FAULTS if course == "with grace" else FEW[:4])],
 )
 async def test_a_rotation_struck_at_any_request_ends_as_it_should(course: str, fault: str) -> None:
     kind, arguments, leaked = COURSES[course]
-    on_reads = ON_READS if course == "with grace" else ("dark after acting",)
+    on_reads = ON_READS[2:] if course == "with grace" else ("dark after acting",)
     for at, era, last in trials(await methods_of(course), fault, on_reads):
         with quick_folder() as folder:
             rotation = await Rotation.of(folder, kind, leaked=leaked)

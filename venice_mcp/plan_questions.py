@@ -105,11 +105,11 @@ def about_provisioning(
     risks = list(creation_risks(first))
     if count > _MANY:
         risks.append(f"it makes {count} keys")
+    spend = caps(first.usd_cap, first.diem_cap, first.limit_period)
     sample = [quoted(each.description) for each in settings[:_SAMPLE]]
     more = f" ... {quoted(settings[-1].description)}" if count > _SAMPLE else ""
     facts = [
-        f"Each: cap {caps(first.usd_cap, first.diem_cap, first.limit_period)}; expires {when(first.expires_at, now)}."
-        f" Together at most {_exposure(first, count)}.",
+        f"Each: {spend}; expires {when(first.expires_at, now)}. Together: {_exposure(first, count)}.",
         f"Their secrets go to {where}, never into the chat. {attention(notes)}".rstrip(),
         f"They are called {', '.join(sample)}{more}.",
         f"There already under such a name, and left alone: {plural(skipped, 'key')}." if skipped else "",
@@ -135,7 +135,7 @@ def _exposure(settings: NewKeySettings, count: int) -> str:
         if value is not None
     ]
     window = WINDOWS.get(settings.limit_period or "EPOCH", "")
-    return f"{' and '.join(parts)} {window}" if parts else "what the account holds: they have no cap"
+    return f"at most {' and '.join(parts)} {window}" if parts else "whatever the account holds"
 
 
 def about_revoking(keys: Sequence[Key], now: datetime) -> Question:

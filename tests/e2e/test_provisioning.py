@@ -211,7 +211,7 @@ async def test_the_question_tells_count_caps_exposure_and_a_sample(folder: Path)
     failed(await work.venice.call(PROVISION, work.arguments(**limits), person=person))
     (question,) = person.questions
     assert question.startswith("Create 12 new INFERENCE keys?")
-    for words in ("Together at most 30 USD and 12 DIEM per UTC month", '"cust:c0"', '"cust:c11"', "and will have 14"):
+    for words in ("Together: at most 30 USD and 12 DIEM per UTC month", '"cust:c0"', '"cust:c11"', "and will have 14"):
         assert words in question
     assert "CREATE" in question.splitlines()[-1]
 

@@ -12,7 +12,7 @@ from venice_mcp.consent import canonical
 from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.requests import KeyChange
 from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key
-from venice_mcp.proposals import Plan, Step, digest
+from venice_mcp.proposals import Plan, Step, differences, digest
 from venice_mcp.secrets.saved import clear_leftover, saved
 from venice_mcp.store import MAKING, RecordedPlan, StepStanding
 from venice_mcp.text import parse_time, plain, span, when
@@ -189,6 +189,8 @@ class Steps:
             run.keys[key.id] = after
             if step.ends_after_s is not None:
                 notes = (f"It ends {when(after.expires_at, self.maker.now())}.", *notes)
+            else:
+                notes = (f"{differences(current, after.settings(), self.maker.now())}.", *notes)
         return replace(row, state="done", note=" ".join(notes))
 
     async def _as_it_is(self, run: Run, key_id: str) -> Key | None:

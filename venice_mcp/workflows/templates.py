@@ -97,9 +97,7 @@ def descriptions(names: Sequence[str], template: str, check: Callable[[str], str
     folded = [each.casefold() for each in found]
     twice = next((each for each in found if folded.count(each.casefold()) > 1), None)
     if twice is not None:
-        raise ArgumentError(
-            "names", f"{quoted(twice)} is there twice.", "Name each key once, also apart from its case."
-        )
+        raise ArgumentError("names", f"{quoted(twice)} is there twice.", "Name each key once, whatever its case.")
     return found
 
 

@@ -311,3 +311,10 @@ async def test_a_question_says_that_the_key_was_rotated_already(venice: World, t
     place = {"kind": "file", "path": str(tmp_path / "again.key")}
     await venice.call(ROTATE, arguments | {"deliver_to": place}, person=(person := Person("decline")))
     assert "a successor of it was made already, 3 min ago" in person.questions[0]
+
+
+async def test_keys_that_were_revoked_from_here_before_are_said_to_be(venice: World) -> None:
+    keys = [await key_made(venice, name) for name in ("a", "b")]
+    arguments = {"key_ids": [key["id"] for key in keys]}
+    assert done(await venice.call(REVOKE, arguments))["finished"]
+    assert "2 of 2 revoked from here before." in failed(await venice.call(REVOKE, arguments))

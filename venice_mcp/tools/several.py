@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import anyio.to_thread
 from mcp_types import CallToolResult
 from pydantic import AfterValidator, Field
 
@@ -14,6 +15,7 @@ from venice_mcp.models.wire import Key
 from venice_mcp.plan_questions import about_revoking, about_updating
 from venice_mcp.proposals import PLAN, Proposal, Step, Verdict, digest
 from venice_mcp.questions import Question
+from venice_mcp.store.remembered import Remembered, remembered
 from venice_mcp.text import plain, quoted
 from venice_mcp.tools.arguments import Arguments, ChangeArguments
 from venice_mcp.tools.fields import KeyId, problem
@@ -52,8 +54,10 @@ async def keys_named(app: App, key_ids: list[str]) -> list[Key]:
     listed = {key.id: key for key in await app.client.list_api_keys()}
     missing = [key_id for key_id in key_ids if key_id not in listed]
     if missing:
+        before = await _revoked_here(app, set(missing))
         raise VeniceError(
-            f"key_ids: Venice lists no active key {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}.",
+            f"key_ids: Venice lists no active key {', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''}."
+            f"{f' {before} of {len(missing)} revoked from here before.' if before else ''}",
             next_step="Leave out what is gone, or look with venice_list_api_keys; nothing was asked or done.",
             code="not_found",
         )
@@ -66,6 +70,16 @@ async def keys_named(app: App, key_ids: list[str]) -> list[Key]:
             code="own_key",
         )
     return keys
+
+
+async def _revoked_here(app: App, missing: set[str]) -> int:
+    """How many of these keys the record knows to be revoked: whoever lost an answer may ask for the same again."""
+    account = await app.client.keys.account()
+
+    def fits(each: Remembered) -> bool:
+        return each.key_id in missing and each.revoked_at is not None
+
+    return len(await anyio.to_thread.run_sync(remembered, app.store.record, account, fits))
 
 
 def _plan(

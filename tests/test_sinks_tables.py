@@ -252,8 +252,9 @@ def test_what_is_no_csv_of_keys_is_refused(folder: Path, text: str | bytes) -> N
         "9" * 10_000,
         b'{"a": "\xff"}',
         "\ufeff\ufeff{}",
+        '{"a":"' + '\\"' * 200_000,
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_what_is_no_json_object_of_keys_is_refused(folder: Path, text: str | bytes) -> None:
     message = refusal(private(folder / "keys.json", text))

@@ -134,6 +134,8 @@ def asks_first(propose: Callable[[Any, Context[Any, Any]], Awaitable[Proposal | 
     ) -> Verdict | None:
         if case is None or later is None:
             return None
+        if isinstance(second, AcceptedElicitation) and isinstance(cast("object", second.data), Answer):
+            begin_anew()
         return Verdict(case, first) if later.code == case.code else Verdict(later, second)
 
     # The wire names a question after its resolver; these names are for the people who read traces.

@@ -144,6 +144,8 @@ class Guard(Cases):
 
             refused = await anyio.to_thread.run_sync(spend)
             if refused is not None:
+                if refused == "superseded":  # or it would be found again, and refused again
+                    await self._settle(case, "superseded", "what it was to take back went on")
                 raise _unspendable(refused)
         return Plan(case.code, case.proposal.as_recorded(case.approval.data))
 

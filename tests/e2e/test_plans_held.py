@@ -318,3 +318,39 @@ async def test_keys_that_were_revoked_from_here_before_are_said_to_be(venice: Wo
     arguments = {"key_ids": [key["id"] for key in keys]}
     assert done(await venice.call(REVOKE, arguments))["finished"]
     assert "2 of 2 revoked from here before." in failed(await venice.call(REVOKE, arguments))
+
+
+async def test_an_approval_for_taking_back_what_went_on_is_not_found_again(venice: World, tmp_path: Path) -> None:
+    keys = [await key_made(venice, name) for name in ("a", "b")]
+    arguments = {"key_ids": [key["id"] for key in keys], "consumption_limit": {"usd": 4}}
+    venice.edge.hook = refusing_after(1, "PATCH")
+    await venice.call(UPDATE, arguments)
+    code = code_of(venice)
+
+    async def go_on() -> None:
+        other = world(tmp_path, share=venice)
+        other.edge.hook = refusing("PATCH")  # one more attempt, and no key is any different
+        await other.call(UPDATE, arguments)
+
+    venice.edge.hook = None
+    person = Person(meanwhile=go_on)
+    assert "does not count" in failed(await venice.call(RECOVER, {"undo": code}, person=person))
+    assert done(await venice.call(RECOVER, {"undo": code}, person=person))["done"]
+    held = venice.sandbox.keys()
+    assert [key["caps"] for key in held if key["description"] in ("a", "b")] == [{"usd": 5}] * 2
+    said = failed(await venice.call(RECOVER, {"undo": code_of(venice)}, person=person))
+    assert "That plan took another one back" in said
+
+
+def refusing_after(passing: int, method: str) -> Any:
+    """Venice says no to all but the first such requests."""
+    seen: list[str] = []
+
+    async def hook(request: httpx.Request, forward: Forward) -> httpx.Response:
+        if request.method == method:
+            seen.append(method)
+            if len(seen) > passing:
+                return answering(429)
+        return await forward()
+
+    return hook

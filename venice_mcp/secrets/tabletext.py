@@ -97,7 +97,8 @@ def begins_formula(value: str) -> bool:
     return value.lstrip().startswith(_MARKED)
 
 
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and content with a string that never ends: otherwise a file could make the search take for ever.
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
 def _of_json(text: str) -> Entries:

@@ -22,6 +22,8 @@ from venice_mcp.workflows.plan_rows import Row
 
 _STEP_S = 12.0
 """With less time left than this no further step is begun."""
+_AFTER_S = 5.0
+"""For what comes after a command that took all its time."""
 _MOST_FAILURES = 3
 _SKEW_S = 600.0
 _AGAIN = "Call again with the same arguments to go on; nobody is asked again."
@@ -81,7 +83,7 @@ class Steps:
             await self._check_turn(run, before)
         if step.operation in MAKING:
             await self._keep_pace(run, progress, left_s)
-        if left_s() < _STEP_S:
+        if left_s() < self._needs_s(step):
             raise Stop("One call takes no longer than this.", _AGAIN)
         await progress(sum(row.state == "done" for row in run.rows), len(run.rows), plain(step.label, 64))
         try:
@@ -97,6 +99,11 @@ class Steps:
                     f"{_MOST_FAILURES} steps failed one after the other.",
                     "Look at what they say and mend it; call again with the same arguments to try the rest.",
                 ) from None
+
+    def _needs_s(self, step: Step) -> float:
+        """With less time left than this a step is not begun."""
+        command = self.maker.limits.commands.get((step.destination.name if step.destination else None) or "")
+        return _STEP_S if command is None else max(_STEP_S, command.timeout_s + _AFTER_S)
 
     async def _keep_pace(self, run: Run, progress: Progress, left_s: Callable[[], float]) -> None:
         wait = await self.maker.pace_wait_s()

@@ -105,7 +105,8 @@ class Planner:
                 continue
             if finding.remedy == "acknowledge or revoke" and await self._completed(plan.steps[number - 1], standing):
                 continue
-            if finding.remedy == "look" and await self._never_made(plan, standing, sent_at[finding.write]):
+            at = sent_at.get(finding.write)
+            if finding.remedy == "look" and at is not None and await self._never_made(plan, standing, at):
                 continue
             left[number] = finding
         return left

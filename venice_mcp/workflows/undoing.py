@@ -40,6 +40,12 @@ def undoing(plan: Plan, recorded: RecordedPlan, keys: Sequence[Key]) -> Undoing:
         VeniceError: a rotation whose old key is gone or cannot get its expiry back, so that taking it back would leave
             no key in the end.
     """
+    if "undoes" in plan.proposal.about:
+        raise VeniceError(
+            "That plan took another one back, and that is not taken back in turn.",
+            next_step="What is wanted again is to be asked for with its own tool.",
+            code="cannot_undo",
+        )
     listed = {key.id: key for key in keys}
     replaced = plan.proposal.about.get("replaces")
     if replaced is not None and replaced not in listed:

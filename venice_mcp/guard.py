@@ -167,7 +167,8 @@ class Guard(Cases):
         found = await anyio.to_thread.run_sync(self.store.plans.get, code)
         if found is None or found.account != account or not found.runs(self._now()):
             raise VeniceError(
-                "There is no plan of that name that could be carried on: it ended, or its 24 hours are over.",
+                "There is no plan of that name that could be carried on with this ADMIN key: it ended, its 24 hours are"
+                " over, or it was approved with another one.",
                 next_step="Call the tool again that made it; a person will be asked about what is left.",
                 code="no_such_plan",
             )

@@ -224,7 +224,8 @@ class Guard(Cases):
         """
         found = await anyio.to_thread.run_sync(self.store.plans.get, plan.code)
         standing = found.standings[number - 1] if found is not None else None
-        if standing is None or standing.state != "open" or standing.key_id is None:
+        # One that was only found by its name may be somebody else's; no approval of this plan was about it.
+        if standing is None or standing.state != "open" or standing.key_id is None or standing.found:
             raise _unspendable("spent")
         self.gate.check(Request("deleteApiKey", {"id": standing.key_id}))
         return await self._journalled(await self._undo(plan.code, standing.write, standing.key_id), send)

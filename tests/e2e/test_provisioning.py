@@ -170,7 +170,10 @@ async def test_a_disk_that_fills_up_costs_at_most_the_key_that_was_being_made(fo
     with small_disk(folder / "disk") as disk:
         work = Provisioning.of(folder, kind, at=disk)
         work.struck.after_first_post = lambda: fill(disk)
-        mend = lambda: (disk / "filler").unlink(missing_ok=True)  # noqa: E731
+
+        def mend() -> None:
+            (disk / "filler").unlink(missing_ok=True)
+
         await work.assert_provisioned(await to_the_end(work.struck, PROVISION, work.arguments(), mend=mend))
         assert work.venice.written["createApiKey"] <= 4
 

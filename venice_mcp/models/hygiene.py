@@ -55,7 +55,7 @@ class FoundKey(NamedTuple):
     last6_chars: str
     usd_cap: float | None
     diem_cap: float | None
-    limit_period: str
+    limit_period: str | None
     last_used: str | None
     expires: str | None
     made_here: bool | None

@@ -16,11 +16,12 @@ from venice_mcp.secrets import looks_like_secret
 from venice_mcp.settings import Credential, KeyKind
 from venice_mcp.store import StoreError
 from venice_mcp.store.remembered import Remembered, remembered
-from venice_mcp.text import cell, parse_time, plain, plural, quoted, table, when
+from venice_mcp.text import cell, plain, plural, quoted, table, when
 from venice_mcp.tools.arguments import Arguments
 from venice_mcp.tools.build import answer
 from venice_mcp.tools.fields import PASTED, KeyType, Last6, problem, problem_at
 from venice_mcp.tools.keys import runs_on
+from venice_mcp.tools.listing import row_of
 
 _SHOWN = 10
 _TOLD = 3
@@ -197,15 +198,7 @@ def _told(each: Remembered) -> str:
 
 async def _row(app: App, key: Key, made_here: set[str] | None) -> FoundKey:
     return FoundKey(
-        plain(key.id, 40),
-        plain(key.description, 64),
-        plain(key.api_key_type, 20),
-        plain(key.last6_chars, 6),
-        key.consumption_limits.usd,
-        key.consumption_limits.diem,
-        plain(key.limit_period, 20),
-        _day(key.last_used_at),
-        _day(key.expires_at),
+        *row_of(key),
         key.id in made_here if made_here is not None else None,
         await runs_on(app, key),
     )
@@ -229,11 +222,6 @@ def _text(result: FoundKeys) -> str:
     ]
     columns = ["id", "description", "type", "last6", "cap", "last used", "expires", "made here", "this server's own"]
     return "\n".join([head, *([table(columns, rows)] if rows else []), *result.notes])
-
-
-def _day(value: str | None) -> str | None:
-    moment = parse_time(value)
-    return f"{moment:%Y-%m-%d}" if moment else (plain(value, 10) if value else None)
 
 
 def _listed(keys: list[Key]) -> str:

@@ -22,7 +22,7 @@ async def venice_list_api_keys(args: ListApiKeys, ctx: Ctx) -> Annotated[CallToo
     keys = await app.client.list_api_keys()
     found = sorted((key for key in keys if _fits(key, args, now)), key=_order(args.sort))
     start = (args.page - 1) * args.limit
-    rows = [_row(key) for key in found[start : start + args.limit]]
+    rows = [row_of(key) for key in found[start : start + args.limit]]
     page = KeyPage(
         total=len(keys),
         matching=len(found),
@@ -72,7 +72,8 @@ def _row_caps(row: KeyRow) -> str:
     return f"{' + '.join(parts)}/{row.limit_period}" if parts else "none"
 
 
-def _row(key: Key) -> KeyRow:
+def row_of(key: Key) -> KeyRow:
+    """A key in a list; every text in it made harmless."""
     return KeyRow(
         plain(key.id, 40),
         plain(key.description, 64),

@@ -109,7 +109,7 @@ def result_of(report: PlanReport) -> PlanResult:
         already=[plain(str(name), 64) for name in about.get("already", ())],
         columns=list(PlanRow._fields),
         rows=[_row(row, place="where" not in about) for row in rows if row.state in worth][:MOST_ROWS],
-        notes=[*_where(report), *report.notes, *([report.stopped] if report.stopped else []), *_in_the_end(report)],
+        notes=[*_where(report), *([report.stopped] if report.stopped else []), *_in_the_end(report)],
         next_step=None if report.finished else _decide(report) or report.next_step or _go_on(report),
     )
 

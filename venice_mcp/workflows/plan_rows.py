@@ -41,7 +41,6 @@ class PlanReport:
     rows: tuple[Row, ...]
     stopped: str = ""
     next_step: str = ""
-    notes: tuple[str, ...] = ()
 
     def count(self, *states: RowState) -> int:
         return sum(row.state in states for row in self.rows)

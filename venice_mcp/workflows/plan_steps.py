@@ -1,7 +1,7 @@
 """One step of a plan: whether it is its turn, done once, and told truthfully."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import anyio
@@ -52,7 +52,6 @@ class Run:
     keys: dict[str, Key]
     failures: int = 0
     over: bool = False
-    notes: list[str] = field(default_factory=list[str])
 
 
 class Stop(Exception):

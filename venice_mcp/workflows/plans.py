@@ -62,7 +62,7 @@ class Planner:
             stopped = Stop("", "")
         except Stop as stop:
             stopped = stop
-        report = PlanReport(plan, tuple(run.rows), stopped.why, stopped.next_step, tuple(run.notes))
+        report = PlanReport(plan, tuple(run.rows), stopped.why, stopped.next_step)
         # What comes after a step that was left alone may not be done under this approval any more; nor is a rotation
         # whose new key is gone again. A new call must be able to ask.
         over = run.over or (plan.in_order and report.count("left alone") > 0)

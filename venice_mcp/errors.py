@@ -22,6 +22,8 @@ class VeniceError(Exception):
         changed: whether anything changed at Venice.
         code: a stable word for programs and tests.
         status: the HTTP status Venice answered with, if it did.
+        said: Venice's own words, redacted and plain, if it said any.
+        wait_s: how long Venice wants us to wait, if it said so.
     """
 
     def __init__(
@@ -32,9 +34,13 @@ class VeniceError(Exception):
         changed: Changed = Changed.NOTHING,
         code: str = "error",
         status: int | None = None,
+        said: str = "",
+        wait_s: float | None = None,
     ) -> None:
         super().__init__(what)
         self.what = what
+        self.said = said
+        self.wait_s = wait_s
         self.next_step = next_step
         self.changed = changed
         self.code = code

@@ -5,6 +5,8 @@ write raises `AnswerLost` when it may have taken effect without a usable answer.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -25,6 +27,8 @@ from venice_mcp.models.wire import (
     KeyList,
     LogAnswer,
     LogRow,
+    Model,
+    ModelList,
     NewKeyAnswer,
     NewKeyData,
     RateLimitsAnswer,
@@ -42,6 +46,14 @@ _WHY_ADMIN = "Only an ADMIN key may manage keys and read billing"
 _WHY_INFERENCE = "An INFERENCE key is enough for this, and the weakest key that works is the right one"
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A key as Venice listed it at a time."""
+
+    key: Key
+    at: datetime
+
+
 class VeniceClient:
     """Venice's key, limit and billing endpoints, with the weakest configured key that may call each."""
 
@@ -50,13 +62,18 @@ class VeniceClient:
         self.transport = transport
         self._redactor = redactor
         self._log_needs_admin = False
+        self.seen: dict[str, Seen] = {}
+        """Every key that was listed since the server started, as it was the last time."""
 
     # --- keys ---------------------------------------------------------------------------------
 
     async def list_api_keys(self) -> list[Key]:
         """GET /api_keys: every active key (at most 500), no secrets. Source: getApiKeys."""
         answer = await self._read("/api_keys", doing="list the keys", key=await self._need("ADMIN"))
-        return self._parse(KeyList, answer).data
+        keys = self._parse(KeyList, answer).data
+        at = self.transport.now()
+        self.seen.update({key.id: Seen(key, at) for key in keys})
+        return keys
 
     async def get_api_key(self, key_id: str) -> Key:
         """GET /api_keys/{id}. Source: getApiKeyById; the status for an unknown id is not documented.
@@ -107,15 +124,20 @@ class VeniceClient:
         self._refuse_unless_ok(answer, doing="read the rate limits", key=None if isinstance(key, Secret) else held)
         return self._parse(RateLimitsAnswer, answer).data
 
-    async def get_rate_limit_log(self) -> list[LogRow]:
+    @property
+    def log_needs_admin(self) -> bool:
+        """Whether the INFERENCE key was refused the log before."""
+        return self._log_needs_admin
+
+    async def get_rate_limit_log(self, *, prefer_admin: bool = False) -> list[LogRow]:
         """GET /api_keys/rate_limits/log, the last 50 hits of the account. Source: getApiKeyRateLimitLogs.
 
         Venice's documents disagree on whether an INFERENCE key may read it, so it is tried first; a refusal is
-        remembered, so that it is not tried (and counted as a failure) again.
+        remembered, so that it is not tried (and counted as a failure) again. `prefer_admin` spares the try.
         """
         inference = await self.keys.get("INFERENCE")
         admin = await self.keys.get("ADMIN")
-        known_to_need_admin = self._log_needs_admin and admin.secret is not None
+        known_to_need_admin = (self._log_needs_admin or prefer_admin) and admin.secret is not None
         first = inference if inference.secret and not known_to_need_admin else await self._need("ADMIN")
         path = "/api_keys/rate_limits/log"
         answer = await self.transport.read(path, key=first.secret)
@@ -125,6 +147,14 @@ class VeniceClient:
             answer = await self.transport.read(path, key=first.secret)
         self._refuse_unless_ok(answer, doing="read the rate limit log", key=first)
         return self._parse(LogAnswer, answer).data
+
+    # --- models -------------------------------------------------------------------------------
+
+    async def list_models(self) -> list[Model]:
+        """GET /models?type=all: what is on offer, of every type. No key is sent. Source: listModels."""
+        answer = await self.transport.read("/models", query={"type": "all"})
+        self._refuse_unless_ok(answer, doing="list the models", key=None)
+        return self._parse(ModelList, answer).data
 
     # --- wallet-made keys ---------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ _LEAST_S = 2.0
 class _Hurry:
     seconds: float
     until: float
+    tries: int | None
 
 
 # Not a mere number: whoever begins the time anew may do so in another task of the same call.
@@ -22,9 +23,9 @@ _hurry: ContextVar[_Hurry | None] = ContextVar("when a call must have its answer
 
 
 @contextmanager
-def answered_within(seconds: float) -> Generator[None]:
-    """Requests made in here are given up when so many seconds are over."""
-    token = _hurry.set(_Hurry(seconds, anyio.current_time() + seconds))
+def answered_within(seconds: float, *, tries: int | None = None) -> Generator[None]:
+    """Requests made in here are given up when so many seconds are over; reads are tried so often at most."""
+    token = _hurry.set(_Hurry(seconds, anyio.current_time() + seconds, tries))
     try:
         yield
     finally:
@@ -42,6 +43,12 @@ def time_left(otherwise: float, least: float = _LEAST_S) -> float:
     """How long the next request may take, in seconds: `otherwise`, or less in a hurry, but not under `least`."""
     hurry = _hurry.get()
     return otherwise if hurry is None else min(otherwise, max(least, hurry.until - anyio.current_time()))
+
+
+def tries_allowed(otherwise: int) -> int:
+    """How often a read may be tried."""
+    hurry = _hurry.get()
+    return otherwise if hurry is None or hurry.tries is None else min(otherwise, hurry.tries)
 
 
 def time_is_left() -> bool:

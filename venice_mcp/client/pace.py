@@ -3,15 +3,17 @@
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT_S = 20.0
 """No single wait is longer; past it the caller is told when to come back instead."""
 FAILURE_WINDOW_S = 30.0
-FAILURE_BUDGET = 15
-"""Venice blocks everything for 30 s after more than 20 failed requests in 30 s; this stays well below."""
+BLOCK_S = 30.0
+FAILURE_BUDGET = 12
+"""Venice blocks everything for 30 s after more than 20 failed requests in 30 s. This stays below, also when all the
+requests that are under way (six reads and two writes) fail."""
 
 
 def backoff(attempt: int, rng: Callable[[], float] = random.random) -> float:
@@ -61,6 +63,25 @@ def _number(value: str) -> float | None:
     except ValueError:
         return None
     return number if 0 <= number < 1e15 else None
+
+
+class Blocks:
+    """Callers whom Venice refuses for a while, because too many of their requests had failed: who asks on in that
+    time only prolongs it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until: dict[Hashable, float] = {}
+
+    def record(self, caller: Hashable, seconds: float) -> None:
+        self._until[caller] = self._clock() + seconds
+
+    def wait_s(self, caller: Hashable) -> float:
+        """Seconds until Venice takes requests of this caller again; 0 when it does."""
+        left = self._until.get(caller, 0.0) - self._clock()
+        if left <= 0:
+            self._until.pop(caller, None)
+        return max(0.0, left)
 
 
 class FailureBudget:

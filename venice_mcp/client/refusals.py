@@ -29,52 +29,46 @@ def upstream_text(body: Any, redactor: Redactor) -> str:
 def refusal(answer: Answer, redactor: Redactor, now: datetime, *, doing: str, used: str) -> VeniceError:
     """What a complete answer other than 2xx means. `used` names the key that was sent, or is empty."""
     said = upstream_text(answer.body, redactor)
+    what, next_step, code = _meaning(answer, said, now, doing=doing, used=used)
+    asked = wait_asked_for(answer.headers, now)
+    return VeniceError(what, next_step=next_step, code=code, status=answer.status, said=said, wait_s=asked)
+
+
+def _meaning(answer: Answer, said: str, now: datetime, *, doing: str, used: str) -> tuple[str, str, str]:
+    """What happened, the next step and the code."""
     words = f"; it said {quoted(said, 200)}" if said else ""
     status = answer.status
     what = f"Venice refused to {doing} with {status}{words}."
-    lowered = said.lower()
-    if status == 401 and "admin" in lowered:
-        return VeniceError(
+    if status == 401 and "admin" in said.lower():
+        return (
             f"Venice says that {doing} needs an ADMIN key, and the one in {used or 'use'} is not{words}.",
-            next_step="Configure VENICE_ADMIN_KEY with an ADMIN key (venice_status says what is configured).",
-            code="wrong_key_type",
-            status=status,
+            "Configure VENICE_ADMIN_KEY with an ADMIN key (venice_status says what is configured).",
+            "wrong_key_type",
         )
     if status == 401:
-        return VeniceError(
+        return (
             f"Venice did not accept the key in {used}{words}." if used else what,
-            next_step="It may be revoked, expired or mistyped: replace it and restart, or see venice_status.",
-            code="unauthenticated",
-            status=status,
+            "It may be revoked, expired or mistyped: replace it and restart, or see venice_status.",
+            "unauthenticated",
         )
     if status == 403:
-        return VeniceError(
-            what,
-            next_step="The key may not do this, or this address is not in its list: see venice_status.",
-            code="forbidden",
-            status=status,
-        )
+        step = "The key may not do this, or this address is not in its list: see venice_status."
+        return what, step, "forbidden"
     if status == 429:
         asked = wait_asked_for(answer.headers, now)
         pause = (
             f"Wait {_pause(asked)} before calling again." if asked is not None else "Wait a minute, then call again."
         )
-        return VeniceError(what, next_step=pause, code="rate_limited", status=status)
+        return what, pause, "rate_limited"
     if not answer.is_json:
-        return VeniceError(
+        return (
             f"Venice answered {status} with something that is not JSON, perhaps from a proxy in between.",
-            next_step="Check the network (proxy, captive portal), then call again.",
-            code="not_json",
-            status=status,
+            "Check the network (proxy, captive portal), then call again.",
+            "not_json",
         )
     if status >= 500:
-        return VeniceError(
-            what,
-            next_step="This is on Venice's side; call again in a minute.",
-            code="upstream",
-            status=status,
-        )
-    return VeniceError(what, next_step="Correct what it names and call again.", code="refused", status=status)
+        return what, "This is on Venice's side; call again in a minute.", "upstream"
+    return what, "Correct what it names and call again.", "refused"
 
 
 def _pause(seconds: float) -> str:

@@ -15,20 +15,23 @@ from urllib.parse import urlsplit
 import anyio
 from pydantic_core import from_json
 
-from venice_mcp.client.hurry import time_is_left, time_left
+from venice_mcp.client.hurry import time_is_left, time_left, tries_allowed
 from venice_mcp.client.network import Begun, proxy_at, tls_context
-from venice_mcp.client.pace import MAX_WAIT_S, FailureBudget, backoff, wait_asked_for
+from venice_mcp.client.pace import BLOCK_S, MAX_WAIT_S, Blocks, FailureBudget, backoff, wait_asked_for
 from venice_mcp.errors import AnswerLost, VeniceError
 from venice_mcp.secrets import Secret
 from venice_mcp.settings import LIVE_HOST, Settings
-from venice_mcp.text import plural
+from venice_mcp.text import plain, plural, quoted
 
 if TYPE_CHECKING:
     import httpx
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-MAX_UNDER_WAY = 2
+READS_UNDER_WAY = 6
+WRITES_UNDER_WAY = 2
+"""With the failures counted so far (client.pace) all of these may fail without Venice's block."""
 READ_TRIES = 4
+MAX_BLOCK_S = 60.0
 
 # Escapes are taken in order, so that an escaped backslash before a "u" is not mistaken for the beginning of one.
 _ESCAPES = re.compile(
@@ -58,6 +61,14 @@ class Answer:
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
+
+
+def block_text(answer: Answer) -> str:
+    """What Venice says when it refuses all requests of a key for a while, because too many had failed; else nothing."""
+    text = cast("dict[str, Any]", answer.body).get("error") if isinstance(answer.body, dict) else None
+    if answer.status != 429 or not isinstance(text, str) or "too many failed attempts" not in text.lower():
+        return ""
+    return plain(text, 120)
 
 
 class Unreachable(Exception):
@@ -94,9 +105,11 @@ class Transport:
         self._sleep = sleep
         self._client: httpx.AsyncClient | None = None
         self._failures = FailureBudget()
+        self._blocks = Blocks()
+        self._said_of_block = ""
         # Apart, so that a write, which was compared and approved a moment ago, never queues behind slow reads.
-        self._reading = anyio.Semaphore(MAX_UNDER_WAY)
-        self._writing = anyio.Semaphore(MAX_UNDER_WAY)
+        self._reading = anyio.Semaphore(READS_UNDER_WAY)
+        self._writing = anyio.Semaphore(WRITES_UNDER_WAY)
         self.skew_s: float | None = None
 
     async def close(self) -> None:
@@ -111,8 +124,9 @@ class Transport:
             VeniceError: nothing usable came back in time.
         """
         waited = 0.0
-        for attempt in range(READ_TRIES):
-            last = attempt == READ_TRIES - 1
+        tries = tries_allowed(READ_TRIES)
+        for attempt in range(tries):
+            last = attempt == tries - 1
             try:
                 answer = await self._send("GET", path, query=query, key=key, deadline_s=self.deadlines.read_s)
             except Unreachable as error:
@@ -184,6 +198,7 @@ class Transport:
             raise VeniceError(self._settings.blocked, next_step="Correct the setting and restart.", code="blocked")
         url = self._settings.base_url + path
         self._check_destination(url, key)
+        self._refuse_blocked(key)
         headers = {"Accept": "application/json"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key.reveal()}"
@@ -192,6 +207,10 @@ class Transport:
             answer = await self._exchange(method, url, query, body, headers, deadline_s)
             if not answer.ok:
                 self._failures.record()
+            if blocked := block_text(answer):
+                self._said_of_block = blocked
+                asked = wait_asked_for(answer.headers, self.now())
+                self._blocks.record(key, min(MAX_BLOCK_S, BLOCK_S if asked is None else asked))
         self._note_clock(answer.headers.get("date", ""))
         return answer
 
@@ -269,10 +288,24 @@ class Transport:
                 "Too many requests failed in the last 30 s; another failure could make Venice block the whole account.",
                 next_step=f"Wait {int(wait) + 1} s, and mend what makes them fail before calling again.",
                 code="failure_budget",
+                wait_s=wait,
             )
         await self._sleep(wait)
         async with self._turn(slots):
             yield
+
+    def _refuse_blocked(self, key: Secret | None) -> None:
+        """A caller that Venice has just blocked asks nothing before that is over."""
+        wait = self._blocks.wait_s(key)
+        if wait:
+            raise VeniceError(
+                f"Venice blocked this key just before ({quoted(self._said_of_block)}), so nothing was sent.",
+                next_step=f"Wait {int(wait) + 1} s, and mend what makes requests fail before calling again.",
+                code="blocked_by_venice",
+                status=429,
+                said=self._said_of_block,
+                wait_s=wait,
+            )
 
     def _note_clock(self, date: str) -> None:
         try:

@@ -27,6 +27,8 @@ class Remembered:
     key_id: str
     last6: str = ""
     description: str = ""
+    api_key_type: str = ""
+    expires_at: str | None = None
     made_at: datetime | None = None
     revoked_at: datetime | None = None
 
@@ -49,6 +51,8 @@ def remembered(record: Record, account: str, fits: Callable[[Remembered], bool])
                     key_id,
                     str(known.get("last6") or ""),
                     str(intent.get("description") or ""),
+                    str(intent.get("api_key_type") or ""),
+                    str(intent.get("expires_at") or "") or None,
                     made_at=datetime.fromisoformat(at),
                 )
         for tag, at, intended in db.rows(_REVOKED):
@@ -59,6 +63,7 @@ def remembered(record: Record, account: str, fits: Callable[[Remembered], bool])
                     before,
                     last6=str(target.get("last6_chars") or before.last6),
                     description=str(target.get("description") or before.description),
+                    api_key_type=str(target.get("api_key_type") or before.api_key_type),
                     revoked_at=datetime.fromisoformat(at),
                 )
     return [each for each in found.values() if fits(each)]

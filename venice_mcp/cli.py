@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--scenario", choices=SCENARIOS, default="demo", help="what is in it (default: %(default)s)")
     sandbox.add_argument("--state", type=Path, metavar="FILE", help="keep its keys in this file")
     sandbox.add_argument("--no-limits", action="store_true", help="no pace, no abuse block, no 500 keys")
-    sandbox.add_argument("--control", action="store_true", help="add routes that move its clock")
+    sandbox.add_argument("--control", action="store_true", help="add routes that move its clock and change its account")
     approve = commands.add_parser("approve", parents=[common], help="approve or refuse what an agent asked for")
     approve.add_argument("code", nargs="?", help="the code in the request; without it, what waits is listed")
     doctor = commands.add_parser("doctor", parents=[serving], help="check keys, reachability and clock")

@@ -24,7 +24,25 @@ LIVE_HOST = "api.venice.ai"
 IN_PROCESS_URL = "http://sandbox.invalid/api/v1"
 """Never resolved: requests to it go to the sandbox inside this process."""
 KEYRING_SERVICE = "venice-mcp"
-SCENARIOS = ("empty", "demo", "large")
+SCENARIOS = (
+    "empty",
+    "demo",
+    "large",
+    "healthy",
+    "rpm",
+    "tpm",
+    "rpd",
+    "abuse",
+    "cap-usd",
+    "cap-diem",
+    "cap-zero",
+    "no-balance",
+    "expired",
+    "privacy",
+    "ip",
+    "overload",
+)
+"""What a sandbox may begin with, in the words of `venice_mcp.sandbox.SCENARIOS`, which takes long to import."""
 
 KeyKind = Literal["ADMIN", "INFERENCE", "WALLET"]
 VARIABLES: dict[KeyKind, str] = {

@@ -1,11 +1,12 @@
 """Holds requests and answers against Venice's published contract and our dated additions to it.
 
-`venice-openapi.json` is the published contract of the fourteen operations, without its prose.
+`venice-openapi.json` is the published contract of the fourteen operations that are used, without its prose.
 `overlay.json` lists what is known beyond it. The kinds of entries there:
 
 - `member`: one more member of a body, at the places listed in `at`
 - `status`: one more status of the listed operations
 - `header`: a header that any answer may carry, with the form of its value
+- `route`: an operation of Venice's that the slice leaves out and the sandbox has
 - `choice`: what the sandbox does where Venice says nothing; `shown_by` names the test that shows it
 """
 
@@ -186,6 +187,11 @@ class Contract:
             if entry["name"] in headers:
                 self._validate(headers[entry["name"]], entry["schema"], f"header {entry['name']} in {where}")
                 self.used.add((entry["id"], entry["name"]))
+
+    @property
+    def beyond(self) -> set[tuple[str, str, str]]:
+        """Name, method and path of each operation that the sandbox has beyond the contract."""
+        return {(entry["operation"], entry["method"], entry["path"]) for entry in self._entries("route")}
 
     def _entries(self, kind: str) -> list[Json]:
         return [entry for entry in self.entries if entry["kind"] == kind]

@@ -111,7 +111,7 @@ def test_every_overlay_entry_says_where_it_is_from_when_and_why() -> None:
     entries = Contract.load().entries
     assert len({entry["id"] for entry in entries}) == len(entries)
     for entry in entries:
-        assert entry["kind"] in ("member", "status", "header", "choice")
+        assert entry["kind"] in ("member", "status", "header", "route", "choice")
         assert entry["source"]
         assert entry["why"]
         assert date.fromisoformat(entry["date"])

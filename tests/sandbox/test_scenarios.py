@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.sandbox.door import NOON, Door, Json, open_door
+from venice_mcp import settings
 from venice_mcp.sandbox import SCENARIOS, create_app
+from venice_mcp.sandbox.troubles import TROUBLES
 
 
 def _age(key: Json, member: str) -> timedelta | None:
@@ -15,7 +17,11 @@ def _age(key: Json, member: str) -> timedelta | None:
 
 def test_each_scenario_has_the_number_of_keys_it_promises() -> None:
     counts = {scenario: len(open_door(scenario).listed()) for scenario in SCENARIOS}
-    assert counts == {"empty": 2, "demo": 25, "large": 500}
+    assert counts == dict.fromkeys(TROUBLES, 6) | {"empty": 2, "demo": 25, "large": 500}
+
+
+def test_settings_offer_the_scenarios_that_there_are() -> None:
+    assert tuple(SCENARIOS) == settings.SCENARIOS
 
 
 def test_an_unknown_scenario_is_refused() -> None:
@@ -77,7 +83,15 @@ def test_given_secrets_are_the_ones_that_work() -> None:
 
 def test_control_routes_are_absent_unless_asked_for() -> None:
     door = open_door("empty")
-    for method, path in (("POST", "clock"), ("POST", "unstaked"), ("POST", "touch"), ("GET", "state")):
+    for method, path in (
+        ("POST", "clock"),
+        ("POST", "unstaked"),
+        ("POST", "touch"),
+        ("POST", "account"),
+        ("POST", "model"),
+        ("POST", "limits"),
+        ("GET", "state"),
+    ):
         assert door.ask(method, f"/__control/{path}").status_code == 404
         assert door.ask(method, f"http://sandbox/__control/{path}").status_code == 404
 

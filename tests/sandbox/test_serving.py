@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 import venice_mcp
+from venice_mcp.sandbox.loads import LOADS
 
 ROOT = Path(venice_mcp.__file__).parents[1]
 
@@ -61,6 +62,19 @@ def test_a_served_sandbox_announces_itself_and_keeps_its_keys_over_restarts(tmp_
     assert announced[0]["inference_key"] == announced[1]["inference_key"]
     parts = urlsplit(announced[0]["base_url"])
     assert (parts.scheme, parts.hostname, parts.path) == ("http", "127.0.0.1", "/api/v1")
+
+
+def test_a_trouble_is_run_into_over_a_real_socket() -> None:
+    load = LOADS["rpm"]
+    with _running(scenario="rpm", control=True) as (_, line), httpx.Client(trust_env=False) as client:
+        client.headers["Authorization"] = f"Bearer {line['inference_key']}"
+        answer = [client.post(f"{line['base_url']}/chat/completions", json=load.body) for _ in range(load.times)][-1]
+        assert (answer.status_code, answer.json()["error"]) == load.ends_with
+        assert answer.headers["x-ratelimit-remaining-requests"] == "0"
+        assert 0 < int(answer.headers["x-ratelimit-reset-requests"]) - time.time() <= 62
+        moved = client.post(f"{line['base_url']}/__control/clock", json={"advance_s": 61})
+        assert moved.status_code == 200
+        assert client.post(f"{line['base_url']}/chat/completions", json=load.body).status_code == 200
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends these signals differently")

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from venice_mcp.sandbox import access, control, scenarios, storage
+from venice_mcp.sandbox import access, control, moments, scenarios, storage
 from venice_mcp.sandbox.access import Access
 from venice_mcp.sandbox.call import Call, JsonObject, refused
 from venice_mcp.sandbox.limits import Limiter
@@ -50,7 +50,7 @@ class Sandbox:
             for operation in OPERATIONS
         ]
         if with_control:
-            extra = control.control_routes(account, self.requests, self._save)
+            extra = control.control_routes(account, self.requests, self._save, self.now)
             # Beside the API and below it, so that a client with the base URL reaches it as well.
             routes += [Mount("/__control", routes=extra), Mount(f"{BASE_PATH}/__control", routes=extra)]
         self._app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, 500: _crashed})
@@ -78,23 +78,27 @@ class Sandbox:
 
     def _answer(self, operation: Operation, request: Request, body: bytes) -> Response:
         at = self.now()
+        self._account.begin_epoch(moments.day_start(at))
         host = request.client.host if request.client else None
         caller = None
         if operation.access is not Access.OPEN:
             caller = access.identify(self._account, request.headers.get("authorization"), at)
         name = caller.id if caller else f"address {host}"
         headers = self._common_headers(caller, at)
+        call = self._call(request, caller, at, body)
         try:
             self._limiter.refuse_blocked(name, at)
-            access.admit(operation.access, caller, host)
+            key_sent = "authorization" in request.headers
+            access.admit(operation.access, self._account, caller, host, key_sent=key_sent)
             if caller:
                 self._account.touch(caller.id, at)
-            response = operation.answer(self._call(request, caller, at, body))
+            response = operation.answer(call)
         except Refusal as refusal:
             response = refused(refusal)
-            if refusal.status != 429 and self._limiter.failed(name, at) and caller:
-                self._account.log(LimitHit(caller.id, f"endpoint:{request.url.path}", "FAILED_REQUESTS", at))
-        for header, value in headers.items():
+            if refusal.counts and self._limiter.failed(name, at) and caller:
+                about = call.subject.model_id or f"endpoint:{request.url.path.lstrip('/')}"
+                self._account.log(LimitHit(caller.id, about, "FAILED_REQUESTS", at))
+        for header, value in (*call.subject.headers.items(), *headers.items()):
             # A refusal by a limit has said more exactly what is left.
             response.headers.setdefault(header, value)
         self._save()
@@ -118,8 +122,8 @@ class Sandbox:
             return headers
         return {
             **headers,
-            "x-venice-balance-usd": str(self._account.usd_balance),
-            "x-venice-balance-diem": str(self._account.diem_balance or 0.0),
+            "x-venice-balance-usd": _plainly(self._account.usd_balance),
+            "x-venice-balance-diem": _plainly(self._account.diem_balance or 0.0),
             **self._limiter.headers(caller.id, at),
         }
 
@@ -165,6 +169,12 @@ def _adopted(account: Account, current: str, wanted: str | None) -> str:
         raise ValueError("the stored account no longer has the key that this secret was meant for")
     account.put(replace(own, secret=wanted))
     return wanted
+
+
+def _plainly(amount: float) -> str:
+    """Without the exponent that a small number would be written with."""
+    whole, _, rest = f"{amount:.8f}".partition(".")
+    return f"{whole}.{rest.rstrip('0') or '0'}"
 
 
 def _utc_now() -> datetime:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
 
@@ -46,6 +46,15 @@ def read_json(body: bytes) -> object:
     return json.loads(body.decode(), parse_constant=refuse_constant)
 
 
+@dataclass
+class Subject:
+    """What a request turns out to be about while it is answered, for the log and the headers."""
+
+    # A model's id or model:unknown, as the log has it; None while only the endpoint is known.
+    model_id: str | None = None
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+
 @dataclass(frozen=True)
 class Call:
     account: Account
@@ -56,6 +65,7 @@ class Call:
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
     body: bytes
+    subject: Subject = field(default_factory=Subject)
 
     @property
     def key(self) -> Key:
@@ -77,7 +87,7 @@ class Call:
 
 
 def refused(refusal: Refusal) -> JSONResponse:
-    body: JsonObject = {"error": refusal.error}
+    body: JsonObject = {"error": refusal.error, **refusal.beside}
     if refusal.details is not None:
         body["details"] = refusal.details
     return JSONResponse(body, refusal.status, dict(refusal.headers))

@@ -21,8 +21,11 @@ class Model:
     spec: JsonObject = field(default_factory=dict[str, object])
     capabilities: JsonObject = field(default_factory=dict[str, object])
 
-    def shape(self) -> JsonObject:
-        spec: JsonObject = {"name": self.name, "privacy": self.privacy, "offline": False, **self.spec}
+    def can(self, capability: str) -> bool:
+        return bool((_NO_CAPABILITIES | self.capabilities)[capability])
+
+    def shape(self, *, offline: bool) -> JsonObject:
+        spec: JsonObject = {"name": self.name, "privacy": self.privacy, "offline": offline, **self.spec}
         spec["pricing"] = self._pricing()
         if self.type == "text":
             spec["capabilities"] = _NO_CAPABILITIES | self.capabilities
@@ -69,8 +72,22 @@ MODELS: tuple[Model, ...] = (
         spec={**_LONG, "traits": ["default"]},
         capabilities={"supportsReasoning": True},
     ),
-    Model("kimi-k2-6", "Kimi K2.6", "text", {"input": 0.75, "output": 3.2}, spec=_LONG),
-    Model("llama-3.2-3b", "Llama 3.2 3B", "text", {"input": 0.15, "output": 0.6}, spec={"traits": ["fastest"]}),
+    Model(
+        "kimi-k2-6",
+        "Kimi K2.6",
+        "text",
+        {"input": 0.75, "output": 3.2},
+        spec=_LONG,
+        capabilities={"supportsVision": True},
+    ),
+    Model(
+        "llama-3.2-3b",
+        "Llama 3.2 3B",
+        "text",
+        {"input": 0.15, "output": 0.6},
+        spec={"traits": ["fastest"]},
+        capabilities={"supportsFunctionCalling": False},
+    ),
     Model(
         "qwen3-coder-480b",
         "Qwen 3 Coder 480B",
@@ -125,7 +142,9 @@ def list_models(call: Call) -> Response:
     wanted = call.parameter_or("type", "text")
     if wanted not in _TYPES:
         raise invalid({"type": [f"Invalid enum value. Expected {' | '.join(map(repr, _TYPES))}"]})
-    data = [model.shape() for model in MODELS if _is_wanted(model, wanted)]
+    states = call.account.conditions.models
+    shown = [model for model in MODELS if _is_wanted(model, wanted)]
+    data = [model.shape(offline=states.get(model.id) == "offline") for model in shown]
     return JSONResponse({"object": "list", "type": wanted, "data": data})
 
 

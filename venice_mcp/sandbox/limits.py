@@ -9,10 +9,17 @@ CREATES_PER_MINUTE = 20
 FAILURES_ALLOWED = 20
 FAILURE_WINDOW_S = 30
 BLOCK_S = 30
-BLOCK_TEXT = "Too many failed attempts (> 20) resulting in a non-success status code. Please wait 30s and try again."
+UNSUPPORTED_ALLOWED = 200
 # Shown in the headers only: Venice publishes no number for these operations, so none is enforced.
 REQUESTS_PER_MINUTE = 500
 TOKENS_PER_MINUTE = 1_000_000
+
+
+def block_text(allowed: int) -> str:
+    return (
+        f"Too many failed attempts (> {allowed}) resulting in a non-success status code."
+        f" Please wait {BLOCK_S}s and try again."
+    )
 
 
 class _Window:
@@ -40,23 +47,36 @@ class Limiter:
         self._creates = _Window(60)
         self._requests: dict[str, _Window] = {}
         self._failures: dict[str, _Window] = {}
-        self._blocked_until: dict[str, datetime] = {}
+        self._unsupported: dict[str, _Window] = {}
+        self._blocks: dict[str, tuple[datetime, int]] = {}
+
+    @property
+    def on(self) -> bool:
+        return self._on
 
     def refuse_blocked(self, caller: str, at: datetime) -> None:
-        until = self._blocked_until.get(caller)
+        until, allowed = self._blocks.get(caller, (None, 0))
         if until is None:
             return
         if at < until:
-            raise Refusal(429, BLOCK_TEXT, headers=_spent(FAILURES_ALLOWED, until))
-        del self._blocked_until[caller]
+            budget = {"x-ratelimit-remaining": "0", "x-ratelimit-resets": unix(until)}
+            raise Refusal(429, block_text(allowed), headers=_spent(allowed, until) | budget)
+        del self._blocks[caller]
 
     def failed(self, caller: str, at: datetime) -> bool:
         """Count a failed request; True when this one begins a block."""
-        failures = self._failures.setdefault(caller, _Window(FAILURE_WINDOW_S))
-        failures.add(at)
-        if not self._on or failures.count(at) <= FAILURES_ALLOWED:
+        return self._count(self._failures, FAILURES_ALLOWED, caller, at)
+
+    def unsupported(self, caller: str, at: datetime) -> bool:
+        """Count a request for what the model lacks; True when this one begins a block."""
+        return self._count(self._unsupported, UNSUPPORTED_ALLOWED, caller, at)
+
+    def _count(self, windows: dict[str, _Window], allowed: int, caller: str, at: datetime) -> bool:
+        window = windows.setdefault(caller, _Window(FAILURE_WINDOW_S))
+        window.add(at)
+        if not self._on or window.count(at) <= allowed:
             return False
-        self._blocked_until[caller] = at + timedelta(seconds=BLOCK_S)
+        self._blocks[caller] = (at + timedelta(seconds=BLOCK_S), allowed)
         return True
 
     def admit_create(self, at: datetime) -> None:
@@ -76,7 +96,7 @@ class Limiter:
             "x-ratelimit-limit-requests": str(REQUESTS_PER_MINUTE),
             "x-ratelimit-remaining-requests": str(left),
             # The two resets differ in kind, as documented: a Unix timestamp here, seconds below.
-            "x-ratelimit-reset-requests": _unix(requests.frees_at(at)),
+            "x-ratelimit-reset-requests": unix(requests.frees_at(at)),
             "x-ratelimit-limit-tokens": str(TOKENS_PER_MINUTE),
             "x-ratelimit-remaining-tokens": str(TOKENS_PER_MINUTE),
             "x-ratelimit-reset-tokens": "60",
@@ -88,11 +108,11 @@ def _spent(limit: int, until: datetime) -> dict[str, str]:
     return {
         "x-ratelimit-limit-requests": str(limit),
         "x-ratelimit-remaining-requests": "0",
-        "x-ratelimit-reset-requests": _unix(until),
+        "x-ratelimit-reset-requests": unix(until),
         "x-ratelimit-type": "user",
     }
 
 
-def _unix(at: datetime) -> str:
+def unix(at: datetime) -> str:
     """Rounded up, so that whoever waits until then has waited long enough."""
     return str(int(at.timestamp()) + (1 if at.microsecond else 0))

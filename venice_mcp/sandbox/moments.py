@@ -17,6 +17,11 @@ def wire_or_none(at: datetime | None) -> str | None:
     return None if at is None else wire(at)
 
 
+def as_shown(at: datetime) -> datetime:
+    """In whole milliseconds: nothing on a bill may fall between two displayed times."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
 def read_date(text: str) -> datetime | None:
     """The start of a UTC day, or None where the text is no calendar date."""
     return _iso(text + "T00:00:00+00:00") if _DATE.fullmatch(text) else None

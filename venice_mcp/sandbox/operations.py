@@ -1,11 +1,11 @@
-"""The fourteen operations: the table of contents of the sandbox."""
+"""The operations: the table of contents of the sandbox."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from venice_mcp.sandbox import analytics, catalogue, history, keys, rates, wallet
+from venice_mcp.sandbox import analytics, catalogue, chat, history, keys, rates, wallet
 from venice_mcp.sandbox.access import Access
 from venice_mcp.sandbox.call import Call
 
@@ -21,6 +21,7 @@ class Operation:
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("listModels", "GET", "/models", Access.OPEN, catalogue.list_models),
+    Operation("createChatCompletion", "POST", "/chat/completions", Access.PAYING, chat.complete),
     Operation("getApiKeys", "GET", "/api_keys", Access.ADMIN, keys.list_keys),
     Operation("createApiKey", "POST", "/api_keys", Access.ADMIN, keys.create_key),
     Operation("updateApiKey", "PATCH", "/api_keys", Access.ADMIN, keys.update_key),

@@ -5,16 +5,15 @@ from starlette.responses import JSONResponse, Response
 from venice_mcp.sandbox import moments
 from venice_mcp.sandbox.call import Call, JsonObject
 from venice_mcp.sandbox.catalogue import MODELS
+from venice_mcp.sandbox.pace import limits_of
 from venice_mcp.sandbox.state import Account, Key
 
 TIER = "paid"
-_LIMITS_BY_TYPE = {"text": {"RPM": 150, "RPD": 30_000, "TPM": 1_000_000}, "embedding": {"RPM": 500}}
-_OTHER_LIMITS = {"RPM": 20, "RPD": 14_400}
 
 
 def get_rate_limits(call: Call) -> Response:
     data: JsonObject = {
-        "accessPermitted": True,
+        "accessPermitted": call.account.conditions.permitted,
         "apiTier": {"id": TIER, "isCharged": True},
         "balances": _balances(call.account, call.key),
         "keyExpiration": moments.wire_or_none(call.key.expires_at),
@@ -23,8 +22,7 @@ def get_rate_limits(call: Call) -> Response:
             {
                 "apiModelId": model.id,
                 "rateLimits": [
-                    {"amount": amount, "type": name}
-                    for name, amount in _LIMITS_BY_TYPE.get(model.type, _OTHER_LIMITS).items()
+                    {"amount": amount, "type": name} for name, amount in limits_of(model, call.account).items()
                 ],
             }
             for model in MODELS
@@ -59,9 +57,12 @@ def get_balance(call: Call) -> Response:
     account = call.account
     spendable = {"DIEM": account.diem_balance, "USD": account.usd_balance}
     currency = next((name for name, balance in spendable.items() if balance), None)
+    can_consume = account.conditions.can_consume
+    if can_consume is False:
+        currency = None
     return JSONResponse(
         {
-            "canConsume": currency is not None,
+            "canConsume": currency is not None if can_consume is None else can_consume,
             "consumptionCurrency": currency,
             "balances": {"diem": account.diem_balance, "usd": account.usd_balance},
             "diemEpochAllocation": account.diem_allocation,

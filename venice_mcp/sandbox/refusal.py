@@ -13,12 +13,18 @@ class Refusal(Exception):
         *,
         details: dict[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
+        beside: Mapping[str, object] | None = None,
+        counts: bool = True,
     ) -> None:
+        """`beside` are members of the body beside the error; `counts` is False for what has a budget of its own."""
         super().__init__(error)
         self.status = status
         self.error = error
         self.details = details
         self.headers = headers or {}
+        self.beside = beside or {}
+        # Neither being limited nor what went wrong on the other side counts as a failed request.
+        self.counts = counts and status < 500 and status != 429
 
 
 class Problems:

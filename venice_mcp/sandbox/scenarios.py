@@ -1,77 +1,60 @@
-"""The accounts a sandbox can start with: empty, a team of 25 keys, or 500 keys."""
+"""The accounts a sandbox can start with: empty, a team of 25 keys, 500 keys, or a small team with one trouble."""
 
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 
-from venice_mcp.sandbox import traffic
-from venice_mcp.sandbox.state import MAX_ACTIVE_KEYS, Account, Amount, Key, UsageEntry, new_secret
+from venice_mcp.sandbox import traffic, troubles
+from venice_mcp.sandbox.members import Member, days, key_of, minutes
+from venice_mcp.sandbox.state import MAX_ACTIVE_KEYS, Account, Key, UsageEntry
 from venice_mcp.sandbox.traffic import Burst, Habit, Repeatable
+from venice_mcp.sandbox.troubles import TROUBLES, Trouble
 
-SCENARIOS: tuple[str, ...] = ("empty", "demo", "large")
+SCENARIOS: Mapping[str, str] = {
+    "empty": "no keys but the two of the sandbox, no usage, no balance",
+    "demo": "a team of 25 keys with usage, billing and limits that were hit",
+    "large": "500 keys, as many as an account may have",
+    **{name: trouble.told for name, trouble in TROUBLES.items()},
+}
 # Well-known test addresses of others may be funded one day; this one is no wallet anybody holds.
 UNSTAKED_ADDRESS = "0x000000000000000000000000000000000000dead"
 _SEED = 20_260_821
 
 
-@dataclass(frozen=True)
-class Member:
-    """One key of the team; times are ages at the moment the scenario begins."""
-
-    description: str | None
-    caps: dict[str, Amount] = field(default_factory=dict[str, Amount])
-    period: str = "EPOCH"
-    privacy: str = "ALL"
-    made: timedelta | None = timedelta(days=120)
-    used: timedelta | None = None
-    expires_in: timedelta | None = None
-    api_key_type: str = "INFERENCE"
-    ip_allowlist: tuple[str, ...] = ()
-
-
-def _days(count: float) -> timedelta:
-    return timedelta(days=count)
-
-
-def _minutes(count: float) -> timedelta:
-    return timedelta(minutes=count)
-
-
 _TEAM: tuple[Member, ...] = (
-    Member("ci-pipeline", {"usd": 50}, "MONTH", made=_days(310), used=_minutes(4)),
+    Member("ci-pipeline", {"usd": 50}, "MONTH", made=days(310), used=minutes(4)),
     # The one before it was replaced, and never switched off.
-    Member("ci-pipeline", {"usd": 20}, "MONTH", made=_days(540), used=_days(41)),
-    Member("production-web", {"diem": 40}, "EPOCH", "PRIVATE_TEXT", _days(260), _minutes(2)),
+    Member("ci-pipeline", {"usd": 20}, "MONTH", made=days(540), used=days(41)),
+    Member("production-web", {"diem": 40}, "EPOCH", "PRIVATE_TEXT", days(260), minutes(2)),
     Member(
         "production-worker",
         {"usd": 400, "diem": 25},
         "MONTH",
         "PRIVATE_TEXT",
-        _days(258),
-        _minutes(6),
+        days(258),
+        minutes(6),
         ip_allowlist=("203.0.113.0/24", "2001:db8:40::/48"),
     ),
-    Member("staging", {"usd": 5}, "EPOCH", made=_days(255), used=_minutes(95)),
-    Member("research notebooks", {"diem": 10}, "EPOCH", "PRIVATE_ONLY", _days(180), _minutes(31)),
-    Member("Priya laptop", made=_days(150), used=_minutes(52)),
-    Member("Tomas laptop", made=_days(33)),
-    Member("Mei laptop", {"usd": 15}, "MONTH", made=_days(330), used=_days(200)),
-    Member("old prototype", made=_days(700), used=_days(412)),
-    Member("hackathon 2025", {"usd": 0}, "LIFETIME", made=_days(240), used=_days(236)),
-    Member("contractor - Duarte", {"usd": 100}, "LIFETIME", made=_days(87), used=_days(1.2), expires_in=_days(3)),
-    Member("contractor - Ilse", {"usd": 40}, "MONTH", made=_days(30), used=_days(2), expires_in=_days(60)),
-    Member("terraform", made=_days(255), used=_days(6), api_key_type="ADMIN"),
-    Member("key rotation bot", made=_days(90), used=_minutes(200), api_key_type="ADMIN"),
-    Member("break-glass", made=_days(255), api_key_type="ADMIN"),
-    Member("ops dashboard", made=_days(255), used=_days(200), api_key_type="ADMIN"),
-    Member("image service", {"usd": 30, "diem": 5}, "EPOCH", made=_days(140), used=_minutes(12)),
-    Member("support chatbot", {"diem": 12}, "EPOCH", "PRIVATE_ONLY", _days(101), _minutes(3)),
-    Member("eval harness", {"usd": 20}, "LIFETIME", made=_days(60), used=_minutes(140)),
-    Member("batch embeddings", {"usd": 60}, "MONTH", "PRIVATE_TEXT", _days(75), _minutes(240)),
-    Member("Web3 API Key", {"diem": 3}, "LIFETIME", made=_days(21), used=_days(9)),
+    Member("staging", {"usd": 5}, "EPOCH", made=days(255), used=minutes(95)),
+    Member("research notebooks", {"diem": 10}, "EPOCH", "PRIVATE_ONLY", days(180), minutes(31)),
+    Member("Priya laptop", made=days(150), used=minutes(52)),
+    Member("Tomas laptop", made=days(33)),
+    Member("Mei laptop", {"usd": 15}, "MONTH", made=days(330), used=days(200)),
+    Member("old prototype", made=days(700), used=days(412)),
+    Member("hackathon 2025", {"usd": 0}, "LIFETIME", made=days(240), used=days(236)),
+    Member("contractor - Duarte", {"usd": 100}, "LIFETIME", made=days(87), used=days(1.2), expires_in=days(3)),
+    Member("contractor - Ilse", {"usd": 40}, "MONTH", made=days(30), used=days(2), expires_in=days(60)),
+    Member("terraform", made=days(255), used=days(6), api_key_type="ADMIN"),
+    Member("key rotation bot", made=days(90), used=minutes(200), api_key_type="ADMIN"),
+    Member("break-glass", made=days(255), api_key_type="ADMIN"),
+    Member("ops dashboard", made=days(255), used=days(200), api_key_type="ADMIN"),
+    Member("image service", {"usd": 30, "diem": 5}, "EPOCH", made=days(140), used=minutes(12)),
+    Member("support chatbot", {"diem": 12}, "EPOCH", "PRIVATE_ONLY", days(101), minutes(3)),
+    Member("eval harness", {"usd": 20}, "LIFETIME", made=days(60), used=minutes(140)),
+    Member("batch embeddings", {"usd": 60}, "MONTH", "PRIVATE_TEXT", days(75), minutes(240)),
+    Member("Web3 API Key", {"diem": 3}, "LIFETIME", made=days(21), used=days(9)),
     # From before descriptions and creation dates were kept.
-    Member(None, {"vcu": 100}, "EPOCH", made=None, used=_days(500)),
+    Member(None, {"vcu": 100}, "EPOCH", made=None, used=days(500)),
 )
 # description, model, calls a day, currencies, size
 _HABITS: tuple[tuple[str | None, str, float, tuple[str, ...], float], ...] = (
@@ -89,13 +72,13 @@ _HABITS: tuple[tuple[str | None, str, float, tuple[str, ...], float], ...] = (
 )
 # Until the keys are made, a description stands for the id.
 _BURSTS: tuple[Burst, ...] = (
-    Burst("ci-pipeline", "qwen3-coder-480b", "RPM", 14, _minutes(360), 4.5),
-    Burst("research notebooks", "e2ee-gpt-oss-120b", "TPM", 9, _minutes(1500), 11),
-    Burst("batch embeddings", "text-embedding-bge-m3", "RPD", 8, _days(3), 240),
-    Burst("staging", "endpoint:/api/v1/chat/completions", "FAILED_REQUESTS", 3, _days(5), 31),
-    Burst("Mei laptop", "grok-imagine-image", "UNSUPPORTED_FEATURE_REQUESTS", 4, _days(204), 70),
-    Burst("production-web", "zai-org-glm-5-1", "RPM", 1, _days(8), 0),
-    Burst("support chatbot", "zai-org-glm-5-1", "TPM", 1, _days(11), 0),
+    Burst("ci-pipeline", "qwen3-coder-480b", "RPM", 14, minutes(360), 4.5),
+    Burst("research notebooks", "e2ee-gpt-oss-120b", "TPM", 9, minutes(1500), 11),
+    Burst("batch embeddings", "text-embedding-bge-m3", "RPD", 8, days(3), 240),
+    Burst("staging", "endpoint:api/v1/chat/completions", "FAILED_REQUESTS", 3, days(5), 31),
+    Burst("Mei laptop", "grok-imagine-image", "UNSUPPORTED_FEATURE_REQUESTS", 4, days(204), 70),
+    Burst("production-web", "zai-org-glm-5-1", "RPM", 1, days(8), 0),
+    Burst("support chatbot", "zai-org-glm-5-1", "TPM", 1, days(11), 0),
 )
 
 
@@ -108,13 +91,14 @@ def build(scenario: str, began_at: datetime, secrets_of_own: tuple[str, str]) ->
     if scenario not in SCENARIOS:
         raise ValueError(f"unknown scenario {scenario!r}; expected one of {', '.join(SCENARIOS)}")
     chance = Repeatable(_SEED)
-    admin, inference = _own_keys(began_at, secrets_of_own, chance)
-    members = {"empty": (), "demo": _TEAM, "large": _crowd(MAX_ACTIVE_KEYS - 2)}[scenario]
-    keys = [_key(member, began_at, chance) for member in members]
+    trouble = TROUBLES.get(scenario)
+    admin, inference = _own_keys(began_at, secrets_of_own, trouble, chance)
+    members = troubles.TEAM if trouble else {"empty": (), "demo": _TEAM, "large": _crowd(MAX_ACTIVE_KEYS - 2)}[scenario]
+    keys = [key_of(member, began_at, chance) for member in members]
     if scenario == "demo":
         keys = _with_shared_ending(keys)
     ids = {key.description: key.id for key in reversed(keys)}
-    habits = _habits(scenario, ids)
+    habits = trouble.habits(ids) if trouble else _habits(scenario, ids)
     usage = traffic.bills(habits, began_at, chance)
     keys = [_seen_using(key, usage) for key in keys]
     account = Account(
@@ -133,15 +117,17 @@ def build(scenario: str, began_at: datetime, secrets_of_own: tuple[str, str]) ->
     if scenario == "demo":
         bursts = [replace(burst, key_id=ids[burst.key_id]) for burst in _BURSTS]
         account.hits = traffic.hits(bursts, began_at)
+    if trouble:
+        trouble.befall(account)
     return account
 
 
-def _own_keys(began_at: datetime, own: tuple[str, str], chance: Repeatable) -> tuple[Key, Key]:
-    admin = Member("venice-mcp sandbox admin", made=_days(14), api_key_type="ADMIN")
-    inference = Member("venice-mcp sandbox inference", made=_days(14))
+def _own_keys(began_at: datetime, own: tuple[str, str], trouble: Trouble | None, chance: Repeatable) -> tuple[Key, Key]:
+    admin = Member("venice-mcp sandbox admin", made=days(14), api_key_type="ADMIN")
+    inference = replace(trouble.key if trouble else Member(None), description=troubles.OWN_KEY, made=days(14))
     return (
-        replace(_key(admin, began_at, chance), secret=own[0]),
-        replace(_key(inference, began_at, chance), secret=own[1]),
+        replace(key_of(admin, began_at, chance), secret=own[0]),
+        replace(key_of(inference, began_at, chance), secret=own[1]),
     )
 
 
@@ -154,27 +140,11 @@ def _crowd(count: int) -> tuple[Member, ...]:
             {} if number % 4 == 0 else {"usd": number % 90, "diem": number % 7},
             periods[number % 3],
             privacies[number % 5 % 3],
-            _days(20 + number),
-            None if number % 6 == 0 else _days(number % 19),
-            _days(3 + number % 60) if number % 25 == 0 else None,
+            days(20 + number),
+            None if number % 6 == 0 else days(number % 19),
+            days(3 + number % 60) if number % 25 == 0 else None,
         )
         for number in range(1, count + 1)
-    )
-
-
-def _key(member: Member, began_at: datetime, chance: Repeatable) -> Key:
-    return Key(
-        id=str(uuid.UUID(int=chance.getrandbits(128), version=4)),
-        secret=new_secret(member.api_key_type, chance),
-        api_key_type=member.api_key_type,
-        description=member.description,
-        caps=dict(member.caps),
-        limit_period=member.period,
-        model_privacy=member.privacy,
-        created_at=None if member.made is None else began_at - member.made,
-        expires_at=None if member.expires_in is None else began_at + member.expires_in,
-        last_used_at=None if member.used is None else began_at - member.used,
-        ip_allowlist=member.ip_allowlist,
     )
 
 

@@ -10,6 +10,8 @@ SECRET_ALPHABET = string.ascii_letters + string.digits
 SECRET_LENGTH = 32
 MAX_ACTIVE_KEYS = 500
 LOG_LENGTH = 50
+# What can be wrong with a model.
+STATES = ("offline", "at_capacity", "overloaded")
 
 Amount = int | float
 
@@ -81,6 +83,25 @@ class LimitHit:
 
 
 @dataclass
+class Conditions:
+    """What stands in the way of calls besides balances. Scenarios and control routes set it."""
+
+    # None: the account can consume whenever it has a balance.
+    can_consume: bool | None = None
+    access_permitted: bool = True
+    subscription_active: bool = True
+    api_access: bool = True
+    # Ids of models to offline, at_capacity or overloaded; a model left out is online.
+    models: dict[str, str] = field(default_factory=dict[str, str])
+    # Ids of models to the limits (RPM, RPD, TPM) that differ from the usual ones.
+    limits: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+
+    @property
+    def permitted(self) -> bool:
+        return self.access_permitted and self.subscription_active and self.api_access
+
+
+@dataclass
 class Account:
     scenario: str
     # The scenario's times are relative to this moment, so its usage can be made again after a restart.
@@ -96,6 +117,11 @@ class Account:
     diem_allocation: float
     keys: dict[str, Key] = field(default_factory=dict[str, Key])
     usage: tuple[UsageEntry, ...] = ()
+    # Those of `usage` that calls have made since; only they are stored.
+    charged: list[UsageEntry] = field(default_factory=list[UsageEntry])
+    # The start of the epoch that `diem_balance` is of; None is the one the scenario began in.
+    diem_epoch: datetime | None = None
+    conditions: Conditions = field(default_factory=Conditions)
     hits: list[LimitHit] = field(default_factory=list[LimitHit])
     unstaked: set[str] = field(default_factory=set[str])
     clock_offset_s: float = 0.0
@@ -125,6 +151,24 @@ class Account:
     def log(self, hit: LimitHit) -> None:
         """Newest first; the API keeps no more than it shows."""
         self.hits = [hit, *self.hits][:LOG_LENGTH]
+        self.unsaved = True
+
+    def begin_epoch(self, day: datetime) -> None:
+        """Give the whole allocation again if the day is later than the one the balance is of."""
+        if self.diem_balance is not None and day > (self.diem_epoch or self.began_at):
+            self.diem_balance = self.diem_allocation
+            self.diem_epoch = day
+            self.unsaved = True
+
+    def charge(self, entries: Sequence[UsageEntry]) -> None:
+        """Enter what a call cost. What it costs beyond the balance is forgiven."""
+        self.usage = (*self.usage, *entries)
+        self.charged.extend(entries)
+        for entry in entries:
+            if entry.currency == "DIEM" and self.diem_balance is not None:
+                self.diem_balance = max(0.0, round(self.diem_balance - entry.cost, 8))
+            elif entry.currency == "USD":
+                self.usd_balance = max(0.0, round(self.usd_balance - entry.cost, 8))
         self.unsaved = True
 
     def mark_unstaked(self, address: str) -> None:

@@ -3,14 +3,14 @@
 import json
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from venice_mcp.sandbox import scenarios
 from venice_mcp.sandbox.call import JsonObject
-from venice_mcp.sandbox.state import Account, Amount, Key, LimitHit
+from venice_mcp.sandbox.state import Account, Amount, Conditions, Inference, Key, LimitHit, UsageEntry
 
 _VERSION = 1
 
@@ -60,6 +60,12 @@ def _state(account: Account) -> JsonObject:
         "inference_secret": account.inference_secret,
         "signing_key": account.signing_key,
         "clock_offset_s": account.clock_offset_s,
+        "usd_balance": account.usd_balance,
+        "diem_balance": account.diem_balance,
+        "diem_allocation": account.diem_allocation,
+        "diem_epoch": _text(account.diem_epoch),
+        "conditions": asdict(account.conditions),
+        "charged": [asdict(entry) | {"at": entry.at.isoformat()} for entry in account.charged],
         "unstaked": sorted(account.unstaked),
         "keys": [_key_state(key) for key in account.keys.values()],
         "hits": [[hit.api_key_id, hit.model_id, hit.kind, hit.at.isoformat()] for hit in account.hits],
@@ -69,16 +75,27 @@ def _state(account: Account) -> JsonObject:
 def _account(state: JsonObject) -> Account:
     if state["version"] != _VERSION:
         raise ValueError("another version")
-    # Usage and balances follow from the scenario and its beginning, so they are made again, not stored.
+    # What a scenario begins with follows from its beginning, so it is made again, not stored.
     account = scenarios.build(str(state["scenario"]), datetime.fromisoformat(str(state["began_at"])), ("", ""))
     keys = [_key(item) for item in cast("list[JsonObject]", state["keys"])]
     hits = cast("list[list[str]]", state["hits"])
+    # Files from before calls were charged have none of these.
+    charged = [_entry(item) for item in cast("list[JsonObject]", state.get("charged", []))]
+    conditions = cast("JsonObject | None", state.get("conditions"))
+    diem = cast("float | None", state.get("diem_balance", account.diem_balance))
     return replace(
         account,
         admin_secret=str(state["admin_secret"]),
         inference_secret=str(state["inference_secret"]),
         signing_key=str(state["signing_key"]),
         clock_offset_s=float(cast("float", state["clock_offset_s"])),
+        usd_balance=float(cast("float", state.get("usd_balance", account.usd_balance))),
+        diem_balance=None if diem is None else float(diem),
+        diem_allocation=float(cast("float", state.get("diem_allocation", account.diem_allocation))),
+        diem_epoch=_moment(state.get("diem_epoch")),
+        conditions=account.conditions if conditions is None else Conditions(**cast("dict[str, Any]", conditions)),
+        usage=(*account.usage, *charged),
+        charged=charged,
         unstaked=set(cast("list[str]", state["unstaked"])),
         keys={key.id: key for key in keys},
         hits=[LimitHit(key_id, model, kind, datetime.fromisoformat(at)) for key_id, model, kind, at in hits],
@@ -117,6 +134,13 @@ def _key(state: JsonObject) -> Key:
         last_used_at=_moment(state["last_used_at"]),
         ip_allowlist=tuple(cast("list[str]", state["ip_allowlist"])),
     )
+
+
+def _entry(state: JsonObject) -> UsageEntry:
+    given = cast("dict[str, Any]", state)
+    told = Inference(**given["inference"]) if given["inference"] else None
+    members: dict[str, Any] = {**given, "at": datetime.fromisoformat(given["at"]), "inference": told}
+    return UsageEntry(**members)
 
 
 def _text(at: datetime | None) -> str | None:

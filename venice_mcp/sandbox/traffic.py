@@ -1,10 +1,11 @@
 """Made-up traffic: thirty days of bills, and the bursts that ran into rate limits."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from venice_mcp.sandbox import moments
 from venice_mcp.sandbox.catalogue import MODELS_BY_ID, Model
 from venice_mcp.sandbox.state import Inference, LimitHit, UsageEntry
 
@@ -46,8 +47,7 @@ def bills(habits: Sequence[Habit], began_at: datetime, chance: Repeatable) -> tu
             calls = int(habit.calls_per_day + chance.random())
             for _ in range(calls):
                 ago = timedelta(days=day, milliseconds=chance.randrange(60_000, 86_000_000))
-                # Whole milliseconds, as shown: an entry must not fall between two displayed times.
-                at = (began_at - ago).replace(microsecond=(began_at - ago).microsecond // 1000 * 1000)
+                at = moments.as_shown(began_at - ago)
                 entries.extend(_call(habit, MODELS_BY_ID[habit.model_id], at, chance))
     return tuple(sorted(entries, key=lambda entry: (entry.at, entry.sku)))
 
@@ -68,17 +68,29 @@ def _call(habit: Habit, model: Model, at: datetime, chance: Repeatable) -> list[
         completion_tokens=quantities.get("Output"),
         execution_ms=chance.randrange(300, 20_000),
     )
-    return [_tokens(habit, model, at, currency, part, count, inference) for part, count in quantities.items()]
+    return token_entries(habit.key_id, model, at, currency, quantities, inference)
+
+
+def token_entries(
+    key_id: str | None,
+    model: Model,
+    at: datetime,
+    currency: str,
+    quantities: Mapping[str, int],
+    inference: Inference,
+) -> list[UsageEntry]:
+    """The lines of one call; `quantities` are the tokens of each part, Input and Output."""
+    return [_tokens(key_id, model, at, currency, part, count, inference) for part, count in quantities.items()]
 
 
 def _tokens(
-    habit: Habit, model: Model, at: datetime, currency: str, part: str, count: int, inference: Inference
+    key_id: str | None, model: Model, at: datetime, currency: str, part: str, count: int, inference: Inference
 ) -> UsageEntry:
     price = model.prices[part.lower()]
     units = count / _TOKENS_PER_UNIT
     return UsageEntry(
         at=at,
-        key_id=habit.key_id,
+        key_id=key_id,
         model_id=model.id,
         part=part,
         sku=f"{model.id}-llm-{part.lower()}-mtoken",

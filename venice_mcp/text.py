@@ -14,6 +14,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 # Cc control, Cf format (bidi, zero-width, tags), Cs surrogates, Co private use, Cn unassigned, Zl/Zp line breaks.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")  # drawn as nothing although they are letters
+_BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 _MAX_MARKS = 2  # combining marks in a row; more ("zalgo") would draw over the lines around them
 
 
@@ -60,6 +61,15 @@ def amount(value: float | None) -> str:
 def exact(value: float) -> str:
     """A number as it is sent, without an exponent: what a person approves must not be rounded."""
     return f"{Decimal(repr(value)):f}".removesuffix(".0")
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """One bar a value, from nothing (a low line) to the largest of them."""
+    top = max(values, default=0.0)
+    if top <= 0:
+        return _BARS[0] * len(values)
+    # Anything above nothing is seen: only zero has the lowest bar.
+    return "".join(_BARS[0 if value <= 0 else max(1, round(value / top * (len(_BARS) - 1)))] for value in values)
 
 
 def plural(count: int, noun: str) -> str:

@@ -46,5 +46,18 @@ def numbers_only(value: object) -> object:
     }
 
 
+def _texts_only(value: object) -> object:
+    """The texts of a list; anything else is an empty one."""
+    return [item for item in cast("list[object]", value) if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _rows_of_numbers(value: object) -> object:
+    """A list of objects, of each the members that are numbers; anything else is an empty one."""
+    rows = cast("list[object]", value) if isinstance(value, list) else []
+    return [numbers_only(cast("object", row)) for row in rows if isinstance(row, dict)]
+
+
 Text = Annotated[str, BeforeValidator(_text)]
 OptionalText = Annotated[str | None, BeforeValidator(_text_or_none)]
+TextList = Annotated[list[str], BeforeValidator(_texts_only)]
+DailyRows = Annotated[list[dict[str, float | None]], BeforeValidator(_rows_of_numbers)]

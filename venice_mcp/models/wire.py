@@ -8,10 +8,18 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from venice_mcp.models.lenient import OptionalText, SecretValue, Text, members_or_none, numbers_only
+from venice_mcp.models.lenient import (
+    DailyRows,
+    OptionalText,
+    SecretValue,
+    Text,
+    TextList,
+    members_or_none,
+    numbers_only,
+)
 from venice_mcp.text import parse_time, to_wire
 
 PERIODS = ("EPOCH", "MONTH", "LIFETIME")
@@ -181,6 +189,26 @@ class LogAnswer(Wire):
     data: list[LogRow]
 
 
+class ModelSpec(Wire):
+    """What a model on offer is; all but privacy may be missing."""
+
+    privacy: Text = ""
+    offline: bool | None = None
+    name: Text = ""
+
+
+class Model(Wire):
+    """A model on offer (listModels)."""
+
+    id: str
+    type: Text = ""
+    model_spec: Annotated[ModelSpec, BeforeValidator(members_or_none)] = Field(default_factory=ModelSpec)
+
+
+class ModelList(Wire):
+    data: list[Model]
+
+
 class TokenData(Wire):
     token: SecretValue
 
@@ -190,8 +218,10 @@ class TokenAnswer(Wire):
 
 
 class Balances(Wire):
-    diem: float | None = None
-    usd: float | None = None
+    """Lower-case currencies here, upper-case ones in getApiKeyRateLimits; either is taken."""
+
+    diem: Annotated[float | None, Field(validation_alias=AliasChoices("diem", "DIEM"))] = None
+    usd: Annotated[float | None, Field(validation_alias=AliasChoices("usd", "USD"))] = None
 
 
 class BalanceAnswer(Wire):
@@ -229,10 +259,12 @@ class UsageAnswer(Wire):
 
 
 class ByDate(BaseModel):
-    model_config = ConfigDict(extra="allow", defer_build=True)
-    date: str
-    USD: float = 0
-    DIEM: float = 0
+    """Upper-case currencies, unlike the rest; either is taken."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False, defer_build=True)
+    date: Text = ""
+    USD: Annotated[float, Field(validation_alias=AliasChoices("USD", "usd"))] = 0
+    DIEM: Annotated[float, Field(validation_alias=AliasChoices("DIEM", "diem"))] = 0
 
 
 class ByModel(Wire):
@@ -255,9 +287,17 @@ class ByKey(Wire):
 
 
 class AnalyticsAnswer(Wire):
-    """getBillingUsageAnalytics (beta, cached for 10 minutes)."""
+    """getBillingUsageAnalytics (beta, cached for 10 minutes).
+
+    The daily rows are keyed by the names of `top_key_names` and `top_models`, and each number is that name's USD and
+    DIEM together.
+    """
 
     lookback: Text = ""
     by_date: list[ByDate] = Field(default_factory=list[ByDate])
     by_model: list[ByModel] = Field(default_factory=list[ByModel])
     by_key: list[ByKey] = Field(default_factory=list[ByKey])
+    by_model_daily: DailyRows = Field(default_factory=list[dict[str, float | None]])
+    by_key_daily: DailyRows = Field(default_factory=list[dict[str, float | None]])
+    top_models: TextList = Field(default_factory=list[str])
+    top_key_names: TextList = Field(default_factory=list[str])

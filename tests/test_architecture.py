@@ -58,6 +58,8 @@ ORDER = [
     "models.leaks",
     "models.plans",
     "models.hygiene",
+    "models.spending",
+    "models.diagnosis",
     "sandbox",
     "store.record",
     "store.journal",
@@ -75,6 +77,24 @@ ORDER = [
     "client.keys",
     "client.api",
     "client",
+    "diagnosis",
+    "diagnosis.claims",
+    "diagnosis.notation",
+    "diagnosis.bodies",
+    "diagnosis.traces",
+    "diagnosis.accounts",
+    "diagnosis.pasted",
+    "diagnosis.hits",
+    "diagnosis.tuning",
+    "diagnosis.advice",
+    "diagnosis.causes",
+    "diagnosis.evidence",
+    "diagnosis.standing",
+    "diagnosis.funds",
+    "diagnosis.offers",
+    "diagnosis.rates",
+    "diagnosis.judging",
+    "diagnosis.report",
     "questions",
     "plan_questions",
     "policy.reach",
@@ -89,6 +109,10 @@ ORDER = [
     "workflows",
     "workflows.critical",
     "workflows.facts",
+    "workflows.spending",
+    "workflows.forecasts",
+    "workflows.shares",
+    "workflows.readings",
     "workflows.remedies",
     "workflows.hygiene",
     "workflows.hygiene_report",
@@ -113,6 +137,7 @@ ORDER = [
     "leaks.history",
     "leaks.worker",
     "leaks.scanning",
+    "charts",
     "app",
     "tools.fields",
     "tools.arguments",
@@ -124,6 +149,11 @@ ORDER = [
     "tools.audit",
     "tools.limits",
     "tools.billing",
+    "tools.forecast_data",
+    "tools.forecast_summary",
+    "tools.forecast_text",
+    "tools.forecasting",
+    "tools.diagnosing",
     "tools.plans",
     "tools.rotating",
     "tools.provisioning",
@@ -405,7 +435,7 @@ def watch(event, args):
 sys.dont_write_bytecode = True
 sys.addaudithook(watch)
 import venice_mcp.server
-heavy = {name.split(".")[0] for name in sys.modules} & {"httpx", "eth_account", "keyring", "platformdirs"}
+heavy = {name.split(".")[0] for name in sys.modules} & {"httpx", "eth_account", "keyring", "matplotlib", "platformdirs"}
 print(touched, sorted(heavy))
 """
 

@@ -494,6 +494,8 @@ def valid_calls(bench: House) -> dict[str, Json]:
         "venice_get_billing_balance": {},
         USAGE: {"page_size": 10},
         ANALYTICS: {},
+        "venice_forecast_spend": {},
+        "venice_diagnose": {"key_id": spare, "error": "429", "model": "kimi-k2-6"},
         "venice_rotate_api_key": {
             "key_id": bench.id_of("Mei laptop"),
             "deliver_to": {"kind": "file", "path": beside(bench, "rotated")},

@@ -1036,6 +1036,94 @@ def test_what_a_model_sees_of_venice_get_usage_analytics(tools: dict[str, Tool])
     )
 
 
+def test_what_a_model_sees_of_venice_diagnose(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_diagnose"]) == snapshot(
+        {
+            "title": "Diagnose limits and refusals",
+            "annotations": {
+                "title": "Diagnose limits and refusals",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": "Answer why calls fail with 401, 402, 403, 429 or 503 or are slow to be let in: ranked causes with evidence, when each ends, what to do, and a pace that fits. Pass the whole error when there is one. Changes nothing.",
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "model": {"description": "Model id of the failing calls", "maxLength": 120, "type": "string"},
+                    "error": {
+                        "description": "The error as it came: status, headers, body, e.g. curl -i output",
+                        "maxLength": 20000,
+                        "type": "string",
+                    },
+                    "api_key_type": {
+                        "description": "The key this server holds; default INFERENCE",
+                        "enum": ["INFERENCE", "ADMIN"],
+                        "type": "string",
+                    },
+                    "key_id": {
+                        "description": "Or any other key of the account",
+                        "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                        "type": "string",
+                    },
+                    "tokens_per_request": {
+                        "description": "For the pace; default: from usage",
+                        "exclusiveMinimum": 0,
+                        "maximum": 100000000.0,
+                        "type": "number",
+                    },
+                    "latency_s": {"description": "Likewise", "exclusiveMinimum": 0, "maximum": 86400, "type": "number"},
+                    "chart": {"default": False, "description": "Add a PNG of the refusals", "type": "boolean"},
+                },
+            },
+        }
+    )
+
+
+def test_what_a_model_sees_of_venice_forecast_spend(tools: dict[str, Tool]) -> None:
+    assert seen(tools["venice_forecast_spend"]) == snapshot(
+        {
+            "title": "Forecast spending",
+            "annotations": {
+                "title": "Forecast spending",
+                "readOnlyHint": True,
+                "destructiveHint": False,
+                "idempotentHint": True,
+                "openWorldHint": True,
+            },
+            "description": 'Forecast spending: burn rate in USD and DIEM, when the balance and each key\'s cap will be used up at this rate, which keys and models cost most and what changed against the period before. Use it for "how long will it last" and "who spends it"; for why calls fail now use venice_diagnose. Changes nothing.',
+            "input": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "lookback_days": {
+                        "default": 7,
+                        "description": "UTC days, today included",
+                        "maximum": 45,
+                        "minimum": 1,
+                        "type": "integer",
+                    },
+                    "threshold_percent": {
+                        "default": 80,
+                        "description": "Warn of caps and DIEM used so far",
+                        "maximum": 100,
+                        "minimum": 1,
+                        "type": "number",
+                    },
+                    "key_id": {
+                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
+                        "type": "string",
+                    },
+                    "chart": {"default": False, "description": "Add a PNG of the days", "type": "boolean"},
+                },
+            },
+        }
+    )
+
+
 def test_what_a_model_sees_of_venice_scan_for_leaked_keys(tools: dict[str, Tool]) -> None:
     assert seen(tools["venice_scan_for_leaked_keys"]) == snapshot(
         {

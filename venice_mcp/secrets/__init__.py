@@ -4,7 +4,7 @@ from venice_mcp.secrets.destinations import DISPLAY, Destination, DestinationKin
 from venice_mcp.secrets.files import FileSink, PreparedFile
 from venice_mcp.secrets.logs import RedactingFormatter, install_logging
 from venice_mcp.secrets.redaction import Redactor
-from venice_mcp.secrets.shapes import KEY_SHAPE, looks_like_secret
+from venice_mcp.secrets.shapes import KEY_SHAPE, looks_like_secret, mask_pasted
 from venice_mcp.secrets.sinks import Command, Prepared, SinkError, SinkLimits
 from venice_mcp.secrets.streams import RedactingStream
 from venice_mcp.secrets.types import Secret
@@ -26,4 +26,5 @@ __all__ = [
     "SinkLimits",
     "install_logging",
     "looks_like_secret",
+    "mask_pasted",
 ]

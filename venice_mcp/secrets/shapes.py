@@ -22,6 +22,16 @@ _PLAIN_PART: Final = re.compile(
     r"[A-Z]{0,12}(?:[a-z]{2,16}(?:[A-Z]{1,3}[a-z]{2,16}){0,3}|[a-z]?)[0-9]{0,8}"
     r"|[0-9]{1,10}[A-Za-z]{0,2}|[0-9]{2,8}T[0-9]{2,6}Z?"
 )
+# What stands behind the name of a credential in headers, program text and addresses, however it looks.
+_CREDENTIAL: Final = re.compile(
+    r"""(?ix)
+    ( \b(?: (?:proxy-)?authorization | x-api-key | api[_\ -]?key | access[_-]?token | sign-in-with-x | cookie )
+      ["']{0,2} \s{0,4} [:=] \s{0,4} ["']? (?: (?:bearer|basic) \s{1,4} )?
+    | \b bearer \s{1,4}
+    | [?&] (?:key|token) =
+    )
+    (?!\[redacted) [^\s"',;&}\])]{4,}""",
+)
 
 
 def jwt_spans(text: str) -> Iterator[tuple[int, int]]:
@@ -39,6 +49,21 @@ def jwt_spans(text: str) -> Iterator[tuple[int, int]]:
 def _is_noise(run: str) -> bool:
     mixed = any(c.islower() for c in run) and any(c.isupper() for c in run) and any(c.isdigit() for c in run)
     return mixed and not all(_PLAIN_PART.fullmatch(part) for part in re.split("[-_]", run))
+
+
+def mask_pasted(text: str) -> str:
+    """What a person pasted, without anything that may be a secret nobody told us of: credentials by their names (older
+    keys have no prefix), and long runs of noise. Key ids and wallet addresses stay.
+    """
+    text = _CREDENTIAL.sub(r"\1[redacted]", drop_invisible(text))
+    text = _HEX_SECRET.sub("[redacted]", text)
+    public = [match.span() for match in _PUBLIC.finditer(text)]
+
+    def masked(run: re.Match[str]) -> str:
+        inside = any(start < run.end() and run.start() < end for start, end in public)
+        return "[redacted]" if not inside and _is_noise(run[0]) else run[0]
+
+    return _LONG_RUN.sub(masked, text)
 
 
 def looks_like_secret(text: str) -> bool:

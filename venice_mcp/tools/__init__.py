@@ -8,7 +8,9 @@ from venice_mcp.tools.billing import (
     venice_get_usage_analytics,
 )
 from venice_mcp.tools.build import ToolSpec
+from venice_mcp.tools.diagnosing import Diagnose, venice_diagnose
 from venice_mcp.tools.finding import FindApiKey, venice_find_api_key
+from venice_mcp.tools.forecasting import ForecastSpend, venice_forecast_spend
 from venice_mcp.tools.keys import (
     venice_create_api_key,
     venice_get_api_key,
@@ -28,6 +30,7 @@ from venice_mcp.tools.web3 import venice_create_web3_api_key, venice_get_web3_to
 TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(venice_status, a.NoArguments, "Server status", open_world=False),
     ToolSpec(venice_recover, a.Recover, "Settle what was interrupted", read_only=False, destructive=True, in_time=True),
+    ToolSpec(venice_diagnose, Diagnose, "Diagnose limits and refusals", in_time=True),
     ToolSpec(venice_list_api_keys, a.ListApiKeys, "List API keys"),
     ToolSpec(venice_get_api_key, a.OneKey, "Show an API key"),
     ToolSpec(venice_find_api_key, FindApiKey, "Find out which key it is"),
@@ -75,5 +78,6 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(venice_get_billing_balance, a.NoArguments, "Show the balance"),
     ToolSpec(venice_get_billing_usage, a.GetBillingUsage, "Show the usage ledger"),
     ToolSpec(venice_get_usage_analytics, a.GetUsageAnalytics, "Sum up usage"),
+    ToolSpec(venice_forecast_spend, ForecastSpend, "Forecast spending", in_time=True),
     ToolSpec(venice_scan_for_leaked_keys, ScanForLeakedKeys, "Scan for leaked keys"),
 )

@@ -100,6 +100,9 @@ class Arguments(ArgModelBase):
     OPAQUE_FIELDS: ClassVar[frozenset[str]] = frozenset()
     """Opaque arguments: signatures, tokens, cursors. Only keys are refused there, not all that looks like noise."""
 
+    PASTED_FIELDS: ClassVar[frozenset[str]] = frozenset()
+    """What a person pastes from elsewhere: secrets in it are taken out at once, instead of refusing it."""
+
     def model_dump_one_level(self) -> dict[str, Any]:
         return {"args": self}
 
@@ -108,6 +111,8 @@ class Arguments(ArgModelBase):
     def _refuse_secrets(cls, values: Any) -> Any:
         if isinstance(values, dict):
             for name, value in cast("dict[str, Any]", values).items():
+                if name in cls.PASTED_FIELDS:
+                    continue
                 opaque = name in cls.OPAQUE_FIELDS
                 texts = list(_strings(value))
                 if any(len(text) > MAX_TEXT for text in texts) and not opaque:

@@ -13,17 +13,17 @@ from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ContentBlock, TextContent, ToolAnnotations
 from pydantic import ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema, from_json
+from pydantic_core import core_schema, from_json, to_json
 
 from venice_mcp.app import App, app_of
 from venice_mcp.asking import noting_questions
 from venice_mcp.client.hurry import answered_within
 from venice_mcp.errors import Changed, VeniceError
 from venice_mcp.models.results import Result
-from venice_mcp.secrets import looks_like_secret
+from venice_mcp.secrets import looks_like_secret, mask_pasted
 from venice_mcp.store import actor
 from venice_mcp.text import plain, quoted
 from venice_mcp.tools.arguments import NOT_TEXT, Arguments
@@ -56,10 +56,13 @@ class ToolSpec:
         return self.fn.__name__
 
 
-def answer(text: str, structured: Result) -> CallToolResult:
-    """A result in both channels, because hosts read one or the other: short text, and the data without nulls."""
+def answer(text: str, structured: Result, *more: ContentBlock) -> CallToolResult:
+    """A result in both channels, because hosts read one or the other: short text, and the data without nulls.
+
+    `more` are further parts for people, such as a chart.
+    """
     return CallToolResult(
-        content=[TextContent(type="text", text=text)],
+        content=[TextContent(type="text", text=text), *more],
         structured_content=structured.model_dump(mode="json", exclude_none=True),
     )
 
@@ -153,10 +156,15 @@ class VeniceTool(Tool):
 
     async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
         app = app_of(context)
+        model = cast("type[Arguments]", self.fn_metadata.arg_model)
+        arguments = {
+            name: _without_secrets(value, app) if name in model.PASTED_FIELDS else value
+            for name, value in arguments.items()
+        }
         for name, value in arguments.items():
             # A token or signature is known from the moment it was used, and is sent again on purpose.
             if name not in ("token", "signature") and app.redactor.redact_tree([name, value]) != [name, value]:
-                fields = cast("type[Arguments]", self.fn_metadata.arg_model).model_fields
+                fields = model.model_fields
                 instead = "Name the key by last6_chars instead." if "last6_chars" in fields else "Leave it out."
                 raise ToolError(f"{name if name in fields else WITHHELD}: {PASTED}. {NOTHING_SENT} {instead}")
         who = actor.set(_caller(context, app))
@@ -190,6 +198,12 @@ class VeniceTool(Tool):
             f"venice-mcp failed unexpectedly. {Changed.UNKNOWN.value}"
             " Read the keys with venice_list_api_keys before calling again."
         )
+
+
+def _without_secrets(pasted: Any, app: App) -> Any:
+    """A pasted text, or what a client made of it, as text without secrets, before anything else sees it."""
+    text = pasted if isinstance(pasted, str) else to_json(pasted, fallback=str).decode(errors="replace")
+    return mask_pasted(app.redactor.redact(text))
 
 
 def _caller(context: Any, app: App) -> str:

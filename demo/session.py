@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,14 +78,23 @@ class Recorder:
         return "\n".join(line.strip()[:200] for line in lines if line.strip())[-600:]
 
 
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's own, without the reader's real keys, which are no business of a demo."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("VENICE_")} | dict(more or {})
+
+
 @asynccontextmanager
-async def connected(state_dir: Path, recorder: Recorder, desk: Desk | None) -> AsyncGenerator[Session]:
-    """A session with a fresh `venice-mcp --sandbox`; without a desk the client cannot ask a person."""
+async def connected(
+    state_dir: Path, recorder: Recorder, desk: Desk | None, env: Mapping[str, str] | None = None
+) -> AsyncGenerator[Session]:
+    """A session with a fresh `venice-mcp --sandbox`, or with one that `env` sets up for a sandbox elsewhere.
+
+    Without a desk the client cannot ask a person.
+    """
     server = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "venice_mcp", "--sandbox", "--state-dir", str(state_dir)],
-        # The reader's real keys are no business of a demo.
-        env={name: value for name, value in os.environ.items() if not name.startswith("VENICE_")},
+        args=["-m", "venice_mcp", *([] if env else ["--sandbox"]), "--state-dir", str(state_dir)],
+        env=environment(env),
         # Its own folder: what is imported is what is installed, not what lies around.
         cwd=str(state_dir.parent),
     )

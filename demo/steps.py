@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from demo.load import Load
 from demo.person import Desk, Plan
 from demo.screen import Screen
 from demo.search import KEY, files_with, finds, key_shapes
@@ -32,6 +33,8 @@ class Tour:
     key_id: str | None = None
     shown: list[str] = field(default_factory=list[str])
     saved: list[str] = field(default_factory=list[str])
+    # In the third act only.
+    load: Load = field(init=False)
 
     @property
     def state_dir(self) -> Path:
@@ -372,11 +375,12 @@ def never_again(tour: Tour) -> None:
     """Search everything the servers ever wrote, once they have ended."""
     frames = tour.recorder.frames
     stderr = Path(tour.recorder.stderr.name).read_text(encoding="utf-8", errors="replace")
-    files = [path for path in tour.state_dir.rglob("*") if path.is_file()]
+    states = list(tour.folder.glob("state*"))
+    files = [path for state in states for path in state.rglob("*") if path.is_file()]
     both = [*tour.shown, *tour.saved]
     tour.screen.say(
         "search",
-        f"{len(frames)} messages from the servers, their stderr ({len(stderr)} characters) and their state directory"
+        f"{len(frames)} messages from the servers, their stderr ({len(stderr)} characters) and their state directories"
         f" ({_count(len(files), 'file')}), for {_count(len(both), 'secret')} (in part, base64, hex) and for anything"
         " of a key's shape",
     )
@@ -388,7 +392,7 @@ def never_again(tour: Tour) -> None:
     saved_at_display = any(finds(secret, frame) for secret in tour.saved for frame in displays)
     tour.verify(not saved_at_display, "none of the delivered ones in any")
     tour.verify(not key_shapes(stderr) and not any(finds(secret, stderr) for secret in both), "none on stderr")
-    tour.verify(files and not files_with(files, both), "none in the state directory")
+    tour.verify(files and not files_with(files, both), "none in the state directories")
 
 
 def _count(number: int, noun: str) -> str:

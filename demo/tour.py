@@ -4,6 +4,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -11,13 +14,29 @@ import anyio
 from mcp.shared.exceptions import MCPError
 
 from demo.chores import CHORES
+from demo.limits import LIMITS, elsewhere
 from demo.person import Desk, Reader, Scripted
 from demo.screen import Screen
 from demo.session import Recorder, StepFailedError, connected
 from demo.steps import FIRST, LAST, Step, Tour, never_again
 
-STEPS = (*FIRST, *CHORES, *LAST)
-_ACTS = {1: "One key at a time", len(FIRST) + 1: "The chores of a team with many keys"}
+
+@dataclass(frozen=True)
+class Act:
+    """Steps with a title, and what is there only while they are played."""
+
+    title: str
+    steps: Sequence[tuple[str, Step]]
+    stage: Callable[[Tour], AbstractAsyncContextManager[object]] = nullcontext
+
+
+ACTS = (
+    Act("One key at a time", FIRST),
+    Act("The chores of a team with many keys", CHORES),
+    Act("Why am I being limited?", LIMITS, elsewhere),
+    Act("What stays on record", LAST),
+)
+STEPS = sum(len(act.steps) for act in ACTS)
 _INTERACTIVE = "VENICE_MCP_DEMO_INTERACTIVE"
 _OFF = ("", "0", "false", "no", "off")
 _INTERRUPTED = 130
@@ -67,8 +86,7 @@ def _introduce(screen: Screen, *, interactive: bool) -> None:
     screen.paragraph(
         "An agent (this script) talks over stdio to a real `venice-mcp --sandbox` process. You see what the agent"
         " calls, what the person at its client is asked, and what comes back (long tables are cut and trimmed)."
-        " No account and no network are used;"
-        " every key is a sandbox key, which opens nothing."
+        " No account is used and nothing leaves this machine; every key is a sandbox key, which opens nothing."
     )
     if interactive:
         screen.paragraph("You are the person: nothing is written unless you approve it.")
@@ -90,28 +108,36 @@ async def _take(screen: Screen, recorder: Recorder, folder: Path, interactive: b
     reader = Reader(screen) if interactive else None
     desk = Desk(screen, reader or Scripted(screen))
     # Nothing may escape from within: the client's task groups would wrap it in groups of their own.
-    failed = 0
     async with connected(folder / "state", recorder, desk) as session:
         tour = Tour(screen, desk, session, recorder, folder)
-        for number, (title, step) in enumerate(STEPS, 1):
-            if number in _ACTS:
-                screen.act(_ACTS[number])
-            screen.step(number, title)
-            is_last = number == len(STEPS)
-            if not await _done(tour, step, tell=not is_last):
-                failed = number
-                break
-            if reader is not None and reader.stopped:
-                screen.line("\nStopped.")
-                return _INTERRUPTED
+        failed = await _play(tour, reader)
+    if failed is None:
+        screen.line("\nStopped.")
+        return _INTERRUPTED
     if not failed and not await _done(tour, _search, tell=True):
-        failed = len(STEPS)
+        failed = STEPS
     if failed:
         if words := recorder.last_words():
             screen.say("stderr", words)
-        screen.line(f"\nFAILED at step {failed} of {len(STEPS)}.")
+        screen.line(f"\nFAILED at step {failed} of {STEPS}.")
         return 1
     _conclude(screen, time.monotonic() - began, interactive=interactive)
+    return 0
+
+
+async def _play(tour: Tour, reader: Reader | None) -> int | None:
+    """All acts; the number of the step that failed, 0 if none did, None if the reader stopped."""
+    number = 0
+    for act in ACTS:
+        tour.screen.act(act.title)
+        async with act.stage(tour):
+            for title, step in act.steps:
+                number += 1
+                tour.screen.step(number, title)
+                if not await _done(tour, step, tell=number < STEPS):
+                    return number
+                if reader is not None and reader.stopped:
+                    return None
     return 0
 
 
@@ -139,7 +165,7 @@ async def _done(tour: Tour, step: Step, *, tell: bool) -> bool:
 
 def _conclude(screen: Screen, took_s: float, *, interactive: bool) -> None:
     screen.line()
-    screen.line(f"All {len(STEPS)} steps did what they say" + ("." if interactive else f", in {took_s:.1f} s."))
+    screen.line(f"All {STEPS} steps did what they say" + ("." if interactive else f", in {took_s:.1f} s."))
     screen.line()
     screen.paragraph("Next: README.md shows how to add venice-mcp to Claude Code, Claude Desktop, Cursor and VS Code.")
     if not interactive:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from venice_mcp import __version__, cli, policy, settings
+from venice_mcp.sandbox import SCENARIOS
 from venice_mcp.tools import TOOLS
 from venice_mcp.tools.build import SCHEMAS, ToolSpec, derived
 
@@ -35,7 +36,7 @@ ENVIRONMENT = {
     "VENICE_MCP_POLICY": "One more policy file, like `--policy`; it can only restrict",
     "VENICE_MCP_READ_ONLY": "`1` lets nothing be created, changed or revoked",
     "VENICE_MCP_SANDBOX": "`1` runs on the built-in sandbox, like `--sandbox`",
-    "VENICE_MCP_SANDBOX_SCENARIO": f"What is in it: {', '.join(f'`{name}`' for name in settings.SCENARIOS)}",
+    "VENICE_MCP_SANDBOX_SCENARIO": "What is in it: one of the [scenarios](#sandbox)",
     "VENICE_BASE_URL": "A sandbox on loopback such as `http://127.0.0.1:8700/api/v1`; anything else is refused",
 }
 
@@ -122,10 +123,15 @@ def environment_table() -> str:
     return table(("Variable", "Meaning"), [(f"`{name}`", text) for name, text in ENVIRONMENT.items()])
 
 
+def scenario_table() -> str:
+    return table(("Scenario", "What is in it"), [(f"`{name}`", text) for name, text in SCENARIOS.items()])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "tools": tool_table,
     "commands": command_table,
     "environment": environment_table,
+    "scenarios": scenario_table,
 }
 
 

@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from tests.user import VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "demo" / "run.py"
-STEPS = 24
+STEPS = 30
 SECRET = re.compile(r"VENICE_(?:INFERENCE|ADMIN)_KEY_SANDBOX_[A-Za-z0-9]{16,}")
 TAKES_S = 90
 CTRL_C = "ctrl-c"
@@ -24,12 +25,16 @@ CTRL_C = "ctrl-c"
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the demo's server and pty are driven the POSIX way")
 
 
-def run_demo(**extra: str) -> "subprocess.CompletedProcess[str]":
+def environment(**extra: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VENICE_", "PYTHON"))}
     kept.pop("NO_COLOR", None)
+    return kept | VARIABLES | extra
+
+
+def run_demo(**extra: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, str(DEMO)],
-        env=kept | VARIABLES | extra,
+        env=environment(**extra),
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -72,6 +77,63 @@ def test_the_transcript_is_plain_text_of_at_most_100_columns_when_it_is_not_a_te
     assert max(len(line) for line in transcript.splitlines()) <= 100
 
 
+def test_the_third_act_gets_a_load_past_429_and_402_and_ends_its_sandbox(transcript: str) -> None:
+    # `200 200 ... 429`, at the pace that was named, with a cap, and after the call that was named.
+    loads = re.findall(r"^  program .*: ([\d ]+)$", transcript, re.MULTILINE)
+    ends = [load.split()[-1] for load in loads]
+    assert ends == ["429", "200", "402", "200"]
+    assert loads[1].split() == ["200"] * len(loads[0].split())
+    assert is_gone(transcript)
+
+
+SERVES = re.compile(r"http://127\.0\.0\.1:(\d+)/")
+
+
+def is_gone(transcript: str) -> bool:
+    """Whether nobody listens where the third act's sandbox did."""
+    found = SERVES.search(transcript)
+    assert found is not None
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", int(found[1]))) != 0
+
+
+STAGE = """
+import sys, anyio, pathlib
+from demo.load import served
+
+async def main():
+    async with served("empty", pathlib.Path.cwd(), sys.stderr) as place:
+        print(place.base_url, flush=True)
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_whoever_ends_the_demo_by_a_signal_ends_its_sandbox_too(number: signal.Signals, tmp_path: Path) -> None:
+    path = os.pathsep.join([str(ROOT), VARIABLES["PYTHONPATH"]])
+    with subprocess.Popen(
+        [sys.executable, "-c", STAGE],
+        env=environment(PYTHONPATH=path),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline()
+        found = SERVES.search(url)
+        assert found is not None
+        # Whoever is connected sees the sandbox end, which nobody waits for after some of the signals.
+        with socket.create_connection(("127.0.0.1", int(found[1])), timeout=TAKES_S) as witness:
+            process.send_signal(number)
+            process.communicate(timeout=TAKES_S)
+            assert witness.recv(1) == b""
+    assert process.returncode == -number
+    assert is_gone(url)
+
+
 # --- what must fail -------------------------------------------------------------------------------
 
 
@@ -112,6 +174,8 @@ LEAKING = (
     REAL
     + """
 import re
+if "sandbox" in sys.argv:
+    os.execve(command[0], command, env)
 real = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 seen = []
 
@@ -145,13 +209,11 @@ def test_a_server_that_leaks_part_of_the_secret_to_its_log_is_caught(tmp_path: P
 
 def drive(extra: dict[str, str], answers: list[str]) -> tuple[int, str]:
     """Run the demo on a pty, typing one answer at each prompt; the exit status and all that was shown."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VENICE_", "PYTHON"))}
-    kept.pop("NO_COLOR", None)
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, str(DEMO)],
         # Wide enough that no sentence looked for is broken.
-        env=kept | VARIABLES | {"TERM": "xterm", "COLUMNS": "100"} | extra,
+        env=environment(**({"TERM": "xterm", "COLUMNS": "100"} | extra)),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -187,15 +249,16 @@ def drive(extra: dict[str, str], answers: list[str]) -> tuple[int, str]:
 
 def test_a_reader_who_refuses_everything_sees_that_nothing_is_written() -> None:
     # Declined, word not typed, closed by Enter, box not ticked, box not ticked, closed by Enter, declined; the second
-    # act: box not ticked, and then nobody is asked any more.
+    # act: box not ticked, and then that server asks nobody any more; the third act has another one: declined.
     status, text = drive(
         {"VENICE_MCP_DEMO_INTERACTIVE": "1", "NO_COLOR": "1"},
-        answers=["n\n", "yes please\n", "\n", "maybe\n", "maybe\n", "\n", "n\n", "no way\n", "n\n", "n\n", "n\n"],
+        answers=["n\n", "yes please\n", "\n", "maybe\n", "maybe\n", "\n", "n\n", "no way\n", "n\n"],
     )
     assert status == 0, text
     assert len(re.findall(r"^  ok  ", text, re.MULTILINE)) == STEPS
     said = " ".join(text.split())
     assert said.count("not approved, so not done; all 25 keys are as before") == 11
+    assert said.count("not approved, so not done; all 6 keys are as before; a call is answered as before") == 1
     assert said.count("whoever declined so much is not asked again at once") == 3
     assert SECRET.findall(text) == []
     assert "No secret was displayed" in text
@@ -205,11 +268,13 @@ def test_a_reader_who_refuses_everything_sees_that_nothing_is_written() -> None:
 def test_a_reader_may_approve_what_the_tour_declines_and_sees_it_in_colours() -> None:
     status, text = drive(
         {"VENICE_MCP_DEMO_INTERACTIVE": "1"},
-        answers=["y\n", "change\n", "n\n", "n\n", "n\n", "REVOKE\n", "n\n", "n\n", "y\n", "n\n", "n\n"],
+        # In the third act the cap is approved, and what would mend it is not.
+        answers=["y\n", "change\n", *["n\n"] * 3, "REVOKE\n", "n\n", "n\n", "y\n", "n\n", "change\n", "n\n"],
     )
     assert status == 0, text
     assert "The tour would decline here" in text
     assert "the key is gone" in text
+    assert "the cap still holds" in " ".join(text.split())
     assert "\x1b[32mok\x1b[0m" in text
     assert len(SECRET.findall(text)) == 1
 

@@ -46,11 +46,17 @@ class Cause:
     ends: str = ""
     claimed: bool = False
 
+    @property
+    def free_at(self) -> datetime | None:
+        """`ends_at` as it is shown, in whole seconds: never before it is true."""
+        end = self.ends_at
+        return end if end is None or not end.microsecond else end.replace(microsecond=0) + timedelta(seconds=1)
+
     def ending(self, now: datetime) -> str:
         """When it ends, absolute and relative."""
-        if self.ends_at is None:
+        if self.free_at is None:
             return self.ends
-        moment = f"{self.ends_at:%Y-%m-%d %H:%M:%S} UTC ({away(self.ends_at, now)})"
+        moment = f"{self.free_at:%Y-%m-%d %H:%M:%S} UTC ({away(self.free_at, now)})"
         return f"{moment}, {self.ends}" if self.ends else moment
 
 

@@ -260,7 +260,7 @@ def _cause(cause: Cause, found: Report) -> CauseFound:
         sure=cause.sure,
         sentence=f"{cause.sentence}.",
         numbers=dict(cause.numbers),
-        ends_at=since(cause.ends_at) if cause.ends_at is not None else None,
+        ends_at=since(cause.free_at) if cause.free_at is not None else None,
         ends=cause.ends or None,
         remedy=remedy.words,
         call=RemedyCall(tool=remedy.tool, arguments=dict(remedy.arguments), caution=remedy.caution or None)

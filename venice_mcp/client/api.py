@@ -5,8 +5,6 @@ write raises `AnswerLost` when it may have taken effect without a usable answer.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -46,14 +44,6 @@ _WHY_ADMIN = "Only an ADMIN key may manage keys and read billing"
 _WHY_INFERENCE = "An INFERENCE key is enough for this, and the weakest key that works is the right one"
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A key as Venice listed it at a time."""
-
-    key: Key
-    at: datetime
-
-
 class VeniceClient:
     """Venice's key, limit and billing endpoints, with the weakest configured key that may call each."""
 
@@ -62,8 +52,8 @@ class VeniceClient:
         self.transport = transport
         self._redactor = redactor
         self._log_needs_admin = False
-        self.seen: dict[str, Seen] = {}
-        """Every key that was listed since the server started, as it was the last time."""
+        self.seen: dict[str, Key] = {}
+        """Every key that was listed since the server started, by id, as it was the last time."""
 
     # --- keys ---------------------------------------------------------------------------------
 
@@ -71,8 +61,7 @@ class VeniceClient:
         """GET /api_keys: every active key (at most 500), no secrets. Source: getApiKeys."""
         answer = await self._read("/api_keys", doing="list the keys", key=await self._need("ADMIN"))
         keys = self._parse(KeyList, answer).data
-        at = self.transport.now()
-        self.seen.update({key.id: Seen(key, at) for key in keys})
+        self.seen.update({key.id: key for key in keys})
         return keys
 
     async def get_api_key(self, key_id: str) -> Key:

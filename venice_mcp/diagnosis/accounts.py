@@ -25,6 +25,7 @@ class Account:
     wait_s: float | None = None
     model: str = ""
     key_id: str = ""
+    sent: str = ""
     fields: tuple[str, ...] = ()
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -69,6 +70,7 @@ class Account:
         self.fields = self.fields or trace.fields
         self.model = trace.model or self.model
         self.key_id = trace.key_id or self.key_id
+        self.sent = trace.sent or self.sent
         self.wait_s = trace.wait_s if self.wait_s is None else self.wait_s
         if _SHAPES.index(trace.shape) > _SHAPES.index(self.shape):
             self.shape = trace.shape

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 
+from venice_mcp.diagnosis.causes import PARTNERS, model_name
 from venice_mcp.diagnosis.hits import Group
 from venice_mcp.diagnosis.tuning import Limits, Pace
 from venice_mcp.text import amount, plural, span
@@ -57,8 +58,8 @@ _WORDS: Mapping[Verdict, str] = {
     "slow_down": "While it lasted, demand was above the limit: send less, or let the work take longer.",
     "smaller_requests": "Tokens are the limit and the requests are large: shorten prompts, lower max_completion_tokens,"
     " or split the work; fewer requests help less.",
-    "higher_tier": "Demand itself is above the limit and spacing only makes the queue longer: ask api@venice.ai for a"
-    " higher tier (partner access), or move work to another model.",
+    "higher_tier": "Demand itself is above the limit and spacing only makes the queue longer: ask"
+    f" {PARTNERS} for a higher tier (partner access), or move work to another model.",
     "mend_failures": "No spacing helps here: Venice blocks for 30 s after too many failed requests (4xx other than"
     " 429). Mend what makes them fail and do not retry a 4xx.",
     "other_model_or_feature": "No spacing helps here: requests ask the model for what it lacks. Leave the feature out"
@@ -81,13 +82,13 @@ def advice_lines(groups: Sequence[Group], pace: Pace | None, limits: Limits | No
     words = _A_DAY if most.kind == "RPD" and what == "slow_down" else _WORDS[what]
     lines = ["; ".join(_hit_line(group) for group in groups[:3]) + ".", words]
     if what in _PACED:
-        lines.append(_pace_line(pace, limits, by_day=most.kind == "RPD"))
+        lines.append(pace_line(most.model, pace, limits, by_day=most.kind == "RPD"))
     lines.append(_hedge(most, what, full=full))
     return [line for line in lines if line]
 
 
 def _hit_line(group: Group) -> str:
-    refusals = f"{group.model}: {plural(group.count, 'refusal')} by {group.kind}"
+    refusals = f"{model_name(group.model)}: {plural(group.count, 'refusal')} by {group.kind}"
     if group.pattern == "single":
         return f"{refusals}, {group.last:%Y-%m-%d %H:%M:%S} UTC"
     until = "%H:%M:%S" if group.first.date() == group.last.date() else "%Y-%m-%d %H:%M:%S"
@@ -97,7 +98,9 @@ def _hit_line(group: Group) -> str:
     return f"{refusals}, {times}, {how}{longest}"
 
 
-def _pace_line(pace: Pace | None, limits: Limits | None, *, by_day: bool) -> str:
+def pace_line(model: str, pace: Pace | None, limits: Limits | None, *, by_day: bool = False) -> str:
+    """How to call the model so that it stays inside its limits, or why no such pace can be named."""
+    name = model_name(model)
     if pace is None or limits is None:
         return "No pace can be worked out: Venice states no limit that applies, or the size of requests is unknown."
     if pace.impossible or pace.spacing_s is None:
@@ -107,12 +110,12 @@ def _pace_line(pace: Pace | None, limits: Limits | None, *, by_day: bool) -> str
         )
     if by_day and pace.all_day_spacing_s is not None:
         return (
-            f"Pace for all day: starts {_seconds(pace.all_day_spacing_s)} apart, {pace.requests_per_day} requests in"
-            f" 24 h (RPD {amount(limits.rpd)})."
+            f"Pace for {name}, all day: starts {_seconds(pace.all_day_spacing_s)} apart, {pace.requests_per_day}"
+            f" requests in 24 h (RPD {amount(limits.rpd)})."
         )
     of = {"RPM": limits.rpm, "TPM": limits.tpm, "RPD": limits.rpd}[pace.bound_by]
     line = (
-        f"Pace: starts {_seconds(pace.spacing_s)} apart, {amount(pace.requests_per_minute)} a minute"
+        f"Pace for {name}: starts {_seconds(pace.spacing_s)} apart, {amount(pace.requests_per_minute)} a minute"
         f" (bound by {pace.bound_by} {amount(of)})"
     )
     if pace.concurrency is not None:

@@ -45,6 +45,7 @@ class Trace:
 
     Attributes:
         begins: it is how an account of an answer begins, so another answer may have ended before it.
+        sent: when a row of the log is of.
         whole: `said` is the message as such, and not words found in some text.
     """
 
@@ -60,6 +61,7 @@ class Trace:
     key_id: str = ""
     fields: tuple[str, ...] = ()
     header: tuple[str, str] | None = None
+    sent: str = ""
 
     @property
     def is_error(self) -> bool:
@@ -168,6 +170,7 @@ class _Walk:
                 begins=True,
                 model=_text(row.get("modelId")),
                 key_id=_text(row.get("apiKeyId")),
+                sent=_text(row.get("timestamp")),
             )
 
 

@@ -1,11 +1,12 @@
 """The causes a caller can be limited by: stable codes, and what is said of each when only Venice's answer names it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from venice_mcp.text import away
+from venice_mcp.text import away, plain, quoted
 
 State = Literal["now", "lately", "soon", "past"]
 """In force now; within the last quarter of an hour; going to be; within the last day."""
@@ -67,6 +68,11 @@ class Known(NamedTuple):
     ends: str
     remedy: str
     lasts_s: float | None = None
+    after: str = ""
+    """The remedy when it is over already."""
+
+    def helps(self, state: State) -> str:
+        return self.after if self.after and state != "now" else self.remedy
 
 
 _WAIT = "Wait until then"
@@ -89,7 +95,7 @@ KNOWN: Mapping[str, Known] = {
     "key_not_accepted": Known(
         "Venice does not accept the key: it is revoked, expired or mistyped, and Venice does not say which",
         _NEVER,
-        "Look for its last six characters with venice_find_api_key; make a new key if it is not listed.",
+        "See by its last six characters whether the account still lists it; make a new key if it does not.",
     ),
     "subscription_inactive": Known(
         "the account's Pro subscription is inactive", "when it is renewed", f"Renew it at {BILLING_PAGE}."
@@ -111,14 +117,16 @@ KNOWN: Mapping[str, Known] = {
     "failed_requests": Known(
         "too many requests failed within 30 s, so Venice refuses all of the key's for 30 s",
         "",
-        "Send nothing for 30 s, and mend what makes requests fail; retrying a 4xx prolongs it.",
+        "Send nothing for 30 s, and mend what makes requests fail; retrying a 4xx other than 429 prolongs it.",
         _HALF_MINUTE,
+        "Mend what made requests fail; retrying a 4xx other than 429 brings it back.",
     ),
     "unsupported_feature": Known(
         "more than 200 requests within 30 s asked a model for a feature it lacks",
         "",
         "Send nothing for 30 s; leave out the feature (tools, images, ...) or use a model that has it.",
         _HALF_MINUTE,
+        "Leave out the feature (tools, images, ...) or use a model that has it.",
     ),
     "cap_zero": Known("the key's cap is 0, which blocks it", _NEVER, "Raise the cap of the key."),
     "key_diem_cap": Known(
@@ -139,7 +147,7 @@ KNOWN: Mapping[str, Known] = {
     "cannot_consume": Known(
         "Venice says that the account cannot pay for calls", "not stated", f"Look at {BILLING_PAGE}."
     ),
-    "model_unknown": Known("Venice offers no model of that name", _NEVER, "Correct the model id."),
+    "model_unknown": Known("Venice lists no model of that name", _NEVER, "Correct the model id."),
     "model_privacy": Known(
         "the model is outside the key's privacy tier", _NEVER, "Use a private model, or widen the key's model_privacy."
     ),
@@ -160,13 +168,13 @@ KNOWN: Mapping[str, Known] = {
     "creation_pace": Known(
         "20 keys were made within a minute, which is as many as Venice allows",
         "",
-        "Wait a minute; venice_provision_api_keys keeps the pace by itself.",
+        "Wait a minute; many keys made with one call keep the pace by themselves.",
         _MINUTE,
     ),
     "rate_limited": Known(
         "Venice refused it with 429 and does not say which limit was hit",
         "mostly within a minute",
-        "Paste the headers of the answer too; read the log with an ADMIN key.",
+        "Wait a minute, then go on with growing pauses; the headers of the answer would tell which limit it was.",
     ),
     "too_many_keys": Known(
         "the account has its 500 active keys, so no more can be made", _NEVER, "Revoke keys that nobody uses."
@@ -190,6 +198,18 @@ _STATES: tuple[State, ...] = ("now", "lately", "soon", "past")
 _SURE: tuple[Sure, ...] = ("certain", "likely", "possible")
 
 
+BESIDE = frozenset({"too_many_keys", "creation_pace"})
+"""Causes that keep keys from being made, while calls still work."""
+
+_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,79}")
+
+
+def model_name(name: str) -> str:
+    """A model's name as it may stand in a sentence: what is no id of one is quoted."""
+    shown = plain(name, 80)
+    return shown if _MODEL_ID.fullmatch(shown) else quoted(name, 60)
+
+
 def ranked(causes: list[Cause]) -> list[Cause]:
     """One of each code, first what the pasted error speaks for, then what is in force, then what is surest."""
     best: dict[str, Cause] = {}
@@ -200,10 +220,12 @@ def ranked(causes: list[Cause]) -> list[Cause]:
     return sorted(best.values(), key=_rank)
 
 
-def _rank(cause: Cause) -> tuple[bool, int, int, int]:
-    # A mere possibility of what was pasted does not stand before what is known.
-    asked_for = cause.claimed and cause.sure != "possible"
-    return not asked_for, _SURE.index(cause.sure), _STATES.index(cause.state), list(KNOWN).index(cause.code)
+def _rank(cause: Cause) -> tuple[bool, bool, bool, int, int, int]:
+    # Neither a mere possibility of what was pasted, nor what is over, stands before what is known and in force.
+    asked_for = cause.claimed and cause.sure != "possible" and cause.state != "past"
+    idle = cause.state in ("soon", "past")
+    place = _SURE.index(cause.sure), _STATES.index(cause.state), list(KNOWN).index(cause.code)
+    return not asked_for, idle, cause.code in BESIDE, *place
 
 
 def over(code: str, since: datetime) -> datetime | None:

@@ -14,18 +14,20 @@ import anyio
 from venice_mcp.client import VeniceClient
 from venice_mcp.client.hurry import answered_within
 from venice_mcp.diagnosis.claims import claims
+from venice_mcp.diagnosis.hits import read_hits
 from venice_mcp.diagnosis.pasted import Pasted
 from venice_mcp.errors import VeniceError
 from venice_mcp.models.wire import BalanceAnswer, Key, LogRow, Model, RateLimitsData, UsageEntry
 from venice_mcp.settings import KeyKind
 from venice_mcp.store.remembered import Remembered
-from venice_mcp.text import plain, quoted, to_wire
+from venice_mcp.text import plain, plural, quoted, to_wire
 
 Source = Literal["limits", "keys", "models", "log", "balance", "usage"]
 _LEDGER = timedelta(hours=1)
 """How far back the sizes of requests are looked up; much shorter windows are said to hang at Venice."""
 _LEDGER_ROWS = 400
 _READ_S = 15.0
+_SKEW_S = 5.0
 BLOCKS = frozenset({"failed_requests", "unsupported_feature"})
 
 
@@ -77,6 +79,31 @@ class Evidence:
         """Whether Venice does not list it: it is revoked, expired, or of another account."""
         return self.keys is not None and self.key is None
 
+    @property
+    def own_id(self) -> str:
+        """The key's id; empty when only the key itself was there to ask with."""
+        return self.key.id if self.key is not None else self.subject.key_id
+
+    @property
+    def known(self) -> bool:
+        """Whether anything about the key itself was read."""
+        return self.key is not None or (self.subject.kind is not None and self.limits is not None)
+
+    @property
+    def offered(self) -> Model | None:
+        """The model in question as Venice lists it, in any case of letters and without feature suffixes."""
+        folded = self.model_id.casefold()
+        return next((each for each in self.models or [] if folded and each.id.casefold() == folded), None)
+
+    @property
+    def model_id(self) -> str:
+        """The model's id without suffixes such as `:enable_web_search=on`; empty when no model is in question."""
+        return (self.model or "").partition(":")[0]
+
+    def is_of_model(self, model: str) -> bool:
+        """Whether a name in the log is the model in question."""
+        return bool(self.model_id) and model.partition(":")[0].casefold() == self.model_id.casefold()
+
 
 def listed(subject: Subject, keys: list[Key]) -> Key | None:
     """The key in question among these; of a held one only type and ending are known, and they must fit just one."""
@@ -97,7 +124,7 @@ async def gather(
     with_usage: bool,
 ) -> Evidence:
     """Read what can be read with the keys at hand."""
-    now = client.transport.now()
+    started = client.transport.now()
     reading = _Reading()
     held = {kind: (await client.keys.get(kind)).secret is not None for kind in ("ADMIN", "INFERENCE")}
     asker: KeyKind | None = subject.kind or ("ADMIN" if held["ADMIN"] else "INFERENCE" if held["INFERENCE"] else None)
@@ -110,9 +137,14 @@ async def gather(
         first["models"] = client.list_models
     with answered_within(_READ_S, tries=1):
         # Looked up before the list below replaces it.
-        before = listed(subject, [each.key for each in client.seen.values()])
+        before = listed(subject, list(client.seen.values()))
         await reading.all(first)
-        await reading.all(_second(client, held, reading, now, with_usage=with_usage))
+        await reading.all(_second(client, held, reading, started, with_usage=with_usage))
+    skew = client.transport.skew_s or 0.0
+    # What Venice writes down, it writes by its own clock.
+    now = client.transport.now() - timedelta(seconds=skew if abs(skew) > _SKEW_S else 0.0)
+    if illegible := read_hits(reading.found.get("log") or [], now)[1]:
+        reading.unread["log"] = f"{plural(illegible, 'row')} without a legible time"
     if not held["ADMIN"]:
         for source in ("keys", "balance", "usage"):
             reading.unread[source] = "needs an ADMIN key (VENICE_ADMIN_KEY)"

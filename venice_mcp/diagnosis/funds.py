@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
-from venice_mcp.diagnosis.causes import BILLING_PAGE, KNOWN, Cause, Remedy
+from venice_mcp.diagnosis.causes import BILLING_PAGE, KNOWN, Cause, Remedy, Sure
 from venice_mcp.diagnosis.evidence import Evidence
-from venice_mcp.models.wire import WINDOWS, BalanceAnswer, Key
+from venice_mcp.models.wire import WINDOWS, BalanceAnswer, Key, window_end
 from venice_mcp.text import amount
 
 Standing = Literal["open", "zero", "capped", "empty"]
 _NEARLY = 0.9
+_MOST = 9_999_999_999
 _CAP_CODES = {"diem": "key_diem_cap", "usd": "key_usd_cap"}
 
 
@@ -33,7 +34,11 @@ class Purse:
             return "zero"
         if self.cap is not None and self.spent is not None and self.spent >= self.cap:
             return "capped"
-        return "empty" if self.balance is not None and self.balance <= 0 else "open"
+        return "empty" if self.penniless else "open"
+
+    @property
+    def penniless(self) -> bool:
+        return self.balance is not None and self.balance <= 0
 
     @property
     def name(self) -> str:
@@ -57,12 +62,12 @@ def purses(evidence: Evidence) -> tuple[Purse, Purse]:
 def funds(evidence: Evidence) -> Iterator[Cause]:
     """What keeps the key from paying, or is about to."""
     key, balance = evidence.key, evidence.balance
-    if key is None and balance is None:
+    if balance is None:
         yield from _clamped(evidence)
+    if key is None and balance is None:
         return
     both = purses(evidence)
-    bundled = balance is not None and (balance.consumption_currency or "").upper() not in ("", "USD", "DIEM", "VCU")
-    if not bundled and all(purse.standing != "open" for purse in both):
+    if all(purse.standing != "open" for purse in both) and not (_bundled(balance) and any(map(_unspent, both))):
         yield from _closed(evidence, both)
         return
     if balance is not None and not balance.can_consume:
@@ -75,38 +80,52 @@ def funds(evidence: Evidence) -> Iterator[Cause]:
             yield _nearly(evidence, key, purse)
 
 
+def _bundled(balance: BalanceAnswer | None) -> bool:
+    """Whether the account draws on credits whose balance Venice does not tell."""
+    return balance is not None and (balance.consumption_currency or "").upper() not in ("", "USD", "DIEM", "VCU")
+
+
+def _unspent(purse: Purse) -> bool:
+    return purse.standing == "empty"
+
+
 def _closed(evidence: Evidence, both: tuple[Purse, Purse]) -> Iterator[Cause]:
     """Neither currency can be spent: why, and which of the two could be helped."""
     key = evidence.key
-    states = {purse.standing for purse in both}
+    penniless = all(purse.penniless for purse in both)
+    if penniless:
+        yield _empty(evidence, both)
     capped = [purse for purse in both if purse.standing == "capped"]
+    zero = [purse for purse in both if purse.standing == "zero"]
     if key is not None and capped:
         for purse in capped:
-            yield _reached(evidence, key, purse)
-    elif key is not None and states == {"zero"}:
-        yield _zero(evidence, key)
-    elif states == {"empty"}:
-        yield _empty(evidence)
-    else:
+            yield _reached(evidence, key, purse, sure="likely" if penniless else "certain")
+    elif penniless:
+        return
+    elif key is not None and (len(zero) == len(both) or (zero and not _returns(evidence, both))):
+        yield _zero(evidence, key, zero)
+    elif zero:
         empty = next(purse for purse in both if purse.standing == "empty")
-        other = next(purse for purse in both if purse is not empty)
-        yield _out_of(evidence, empty, other)
+        yield _out_of(evidence, empty, zero[0])
 
 
-def window_end(period: str, now: datetime) -> datetime | None:
-    """When a cap's window ends; None for LIFETIME and for what is not known."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if period == "EPOCH":
-        return midnight + timedelta(days=1)
-    return (midnight.replace(day=1) + timedelta(days=32)).replace(day=1) if period == "MONTH" else None
+def _returns(evidence: Evidence, both: tuple[Purse, Purse]) -> bool:
+    """Whether the currency that is used up, beside one with a cap of 0, is there again some day: USD are bought, DIEM
+    are given each day to those who stake."""
+    return all(purse.currency != "diem" for purse in both if purse.standing == "empty") or _stakes(evidence.balance)
+
+
+def _stakes(balance: BalanceAnswer | None) -> bool:
+    return balance is not None and balance.balances.diem is not None and bool(balance.diem_epoch_allocation)
 
 
 def _ends(key: Key, now: datetime) -> tuple[datetime | None, str]:
     end = window_end(key.limit_period, now)
-    return end, "" if end else "never by itself: the cap is for the key's lifetime"
+    never = "never by itself: the cap is for the key's lifetime" if key.limit_period == "LIFETIME" else "not stated"
+    return end, "" if end else never
 
 
-def _reached(evidence: Evidence, key: Key, purse: Purse, sure: Literal["certain", "possible"] = "certain") -> Cause:
+def _reached(evidence: Evidence, key: Key, purse: Purse, sure: Sure = "certain") -> Cause:
     window = WINDOWS.get(key.limit_period, "in its window")
     sentence = (
         f"The {evidence.subject.name(key)} has spent {amount(purse.spent)} of its cap of {amount(purse.cap)}"
@@ -146,6 +165,8 @@ def _nearly(evidence: Evidence, key: Key, purse: Purse) -> Cause:
 
 def _raised(key: Key, purse: Purse) -> Remedy:
     doubled = float(f"{2 * max(purse.cap or 0, purse.spent or 0):.2g}")
+    if doubled > _MOST:
+        return Remedy(f"Remove the {purse.name} cap or wait; it cannot be raised much further.")
     return Remedy(
         f"Raise the {purse.name} cap",
         "venice_update_api_key",
@@ -154,35 +175,40 @@ def _raised(key: Key, purse: Purse) -> Remedy:
     )
 
 
-def _zero(evidence: Evidence, key: Key) -> Cause:
+def _zero(evidence: Evidence, key: Key, zero: list[Purse]) -> Cause:
+    caps = " and ".join(f"0 {purse.name}" for purse in reversed(zero))
+    nothing = "" if len(zero) > 1 else ", and the account has nothing of the other currency and will not get any"
     return Cause(
         "cap_zero",
-        f"The {evidence.subject.name(key)} has caps of 0 USD and 0 DIEM, so it may not spend anything",
+        f"The {evidence.subject.name(key)} has a cap of {caps}, so it may not spend anything{nothing}",
         Remedy(
             "Raise the cap",
             "venice_update_api_key",
-            {"key_id": key.id, "consumption_limit": {"usd": 5}},
+            {"key_id": key.id, "consumption_limit": {zero[-1].currency: 5}},
             "the amount is a guess, and a cap of 0 may be meant: ask",
         ),
-        numbers={"usd_cap": 0, "diem_cap": 0},
+        sure="likely" if _bundled(evidence.balance) else "certain",
+        numbers={f"{purse.currency}_cap": 0 for purse in zero},
         ends=KNOWN["cap_zero"].ends,
     )
 
 
-def _empty(evidence: Evidence) -> Cause:
-    balance = evidence.balance
-    staking = balance is not None and balance.balances.diem is not None and bool(balance.diem_epoch_allocation)
-    numbers: dict[str, float | str] = {"usd": 0}
-    diem = "no DIEM (it does not stake)"
+def _empty(evidence: Evidence, both: tuple[Purse, Purse]) -> Cause:
+    balance, staking = evidence.balance, _stakes(evidence.balance)
+    diem, usd = both
+    left = "no DIEM (it does not stake)"
     if balance is not None and balance.balances.diem is not None:
-        numbers["diem"] = balance.balances.diem
-        numbers["diem_epoch_allocation"] = balance.diem_epoch_allocation or 0
-        diem = f"0 DIEM of today's {amount(balance.diem_epoch_allocation)}"
+        left = f"{amount(diem.balance)} DIEM of today's {amount(balance.diem_epoch_allocation)}"
+    sentence = f"The account has nothing left to pay with: {amount(usd.balance)} USD and {left}"
+    doubtful = balance is not None and balance.can_consume
+    if doubtful:
+        sentence += ", although Venice says canConsume: true"
     return Cause(
         "account_empty",
-        f"The account has nothing left to pay with: 0 USD and {diem}",
+        sentence,
         Remedy(f"Add credits at {BILLING_PAGE}{', or wait for the new DIEM' if staking else ''}."),
-        numbers=numbers,
+        sure="likely" if doubtful else "certain",
+        numbers={purse.currency: purse.balance for purse in both if purse.balance is not None},
         ends_at=window_end("EPOCH", evidence.now) if staking else None,
         ends="for what the new DIEM pays" if staking else "when credits are added",
     )
@@ -224,7 +250,8 @@ def _clamped(evidence: Evidence) -> Iterator[Cause]:
     if limits is None or evidence.subject.kind is None or not limits.balances:
         return
     if all(value is not None and value <= 0 for value in limits.balances.values()):
-        sentence = f"The {evidence.subject.name()} sees no balance: the account is empty, or the key's caps are 0"
+        who = evidence.subject.name(evidence.key)
+        sentence = f"The {who} sees no balance: the account is empty, or the key's caps are 0"
         for code in ("account_empty", "cap_zero"):
             yield Cause(code, sentence, Remedy(KNOWN[code].remedy), sure="likely", ends=KNOWN[code].ends)
 

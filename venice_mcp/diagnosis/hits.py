@@ -4,6 +4,7 @@ The log shows refusals only, never what was let through, so nothing here is a ra
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _MINUTES, _HOURS, _DAYS = (1, 5, 15, 30), (1, 3, 6, 12), (1, 2, 7, 30)
 _WIDTHS_S = (10, 30, *(n * _MINUTE for n in _MINUTES), *(n * _HOUR for n in _HOURS), *(n * _DAY for n in _DAYS))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_YEAR = 2000
+_IN_MS = 1e11
 
 
 class Hit(NamedTuple):
@@ -65,12 +67,20 @@ def read_hits(rows: Sequence[LogRow], now: datetime) -> tuple[list[Hit], int]:
 
 
 def _moment(value: str, now: datetime) -> datetime | None:
-    # A bare number reads as a date of some other century, and a date alone is no moment of a day.
-    at = parse_time(value) if "T" in value.upper() or ":" in value else None
+    # A date alone is no moment of a day.
+    at = parse_time(value) if "T" in value.upper() or ":" in value else _of_epoch(value)
     # Year 1 and the like stand for no time.
     if at is None or at.year < _FIRST_YEAR or at - now > SKEW:
         return None
     return min(at, now)
+
+
+def _of_epoch(value: str) -> datetime | None:
+    """A Unix time in seconds or milliseconds."""
+    if not re.fullmatch(r"[0-9]{10}(?:[0-9]{3})?(?:\.[0-9]{1,9})?", value):
+        return None
+    number = float(value)
+    return _EPOCH + timedelta(seconds=number / 1000 if number >= _IN_MS else number)
 
 
 def is_sample(rows: Sequence[LogRow]) -> bool:

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from venice_mcp.diagnosis.causes import KNOWN, Cause, Remedy, State, Sure, over, ranked
+from venice_mcp.diagnosis.causes import KNOWN, Cause, Remedy, State, Sure, model_name, over, ranked
 from venice_mcp.diagnosis.evidence import Evidence
 from venice_mcp.diagnosis.funds import funds, purses
 from venice_mcp.diagnosis.offers import forbids, offers
-from venice_mcp.diagnosis.rates import rates
+from venice_mcp.diagnosis.rates import LATELY, LOGGED, rates
 from venice_mcp.diagnosis.standing import standing
-from venice_mcp.text import amount, plain, quoted
+from venice_mcp.text import amount, quoted
 
+_FIELDS = 4
 _RULES: tuple[Callable[[Evidence], Iterable[Cause]], ...] = (standing, funds, rates, offers)
 
 
@@ -52,13 +53,10 @@ _FAILING = frozenset(
 def _with_reason(evidence: Evidence, cause: Cause, causes: list[Cause]) -> Cause:
     """The block, and what makes requests fail so that it came."""
     pasted = evidence.pasted
-    others = pasted.others if pasted is not None else ()
-    reason = next((each.code for each in causes if each.code in _FAILING and each.sure != "possible"), None)
-    reason = reason or next((code for code in others if code in _FAILING), None)
-    if reason is None and any(
-        row.rate_limit_type.upper() == "FAILED_REQUESTS" and row.model_id == "model:unknown"
-        for row in evidence.log or []
-    ):
+    here = (each.code for each in causes if each.sure != "possible" and each.state in ("now", "lately"))
+    before = pasted.others if pasted is not None else ()
+    reason = next((code for code in (*here, *before) if code in _FAILING), None)
+    if reason is None and cause.numbers.get("model") == "model:unknown":
         reason = "model_unknown"
     if reason is None:
         remedy = f"{cause.remedy.words} Paste the error of a request that failed before the block to find out what."
@@ -141,33 +139,29 @@ _PASSING = frozenset(
 def _by_word(evidence: Evidence, code: str, sure: Sure) -> Cause:
     """A cause for which there is only the pasted error."""
     pasted, known = evidence.pasted, KNOWN[code]
-    said = f" (Venice said {quoted(pasted.said, 100)})" if pasted is not None and pasted.said else ""
-    model = f" {plain(evidence.model, 60)}" if evidence.model and "the model" in known.meaning else ""
-    meaning = known.meaning.replace("the model", f"the model{model}", 1)
+    if pasted is None:
+        raise LookupError("nothing was pasted")
+    who = "the page said" if pasted.from_proxy else "Venice said"
+    said = f" ({who} {quoted(pasted.said, 100)})" if pasted.said else ""
+    model = f" {model_name(evidence.model)}" if evidence.model and "the model" in known.meaning else ""
     perhaps = "" if sure == "certain" else "perhaps "
-    sentence = f"By the error, {perhaps}{meaning}{said}"
+    sentence = f"By the error, {perhaps}{known.meaning.replace('the model', f'the model{model}', 1)}{said}"
     numbers: dict[str, float | str] = {}
-    if pasted is not None and pasted.status is not None:
+    if pasted.status is not None:
         numbers["status"] = pasted.status
-    if pasted is not None and pasted.claims and code == pasted.claims[0]:
+    if code == pasted.claims[0]:
         numbers |= pasted.limits
         if pasted.fields:
-            numbers["fields"] = "; ".join(pasted.fields[:4])
-            sentence = f"{sentence}: {', '.join(pasted.fields[:4])}"
-    ends_at, state = None, "now"
-    if pasted is not None and pasted.wait_s is not None and code in _PASSING:
-        ends_at = evidence.now + timedelta(seconds=pasted.wait_s) if pasted.wait_s > 0 else None
-        state = "now" if ends_at is not None else "lately"
-    elif known.lasts_s is not None:
-        ends_at = over(code, evidence.now)
-    ends = known.ends if ends_at is None and state == "now" else "over by now" if state == "lately" else ""
-    if ends_at is not None and not (pasted is not None and pasted.wait_s):
-        ends = "at the latest, if it came just now"
+            sentence += f": {', '.join(quoted(each, 40) for each in pasted.fields[:_FIELDS])}"
+    state, ends_at, ends = _standing(evidence, code)
+    if state == "lately" and code in LOGGED and evidence.log is not None:
+        sure = "possible" if sure == "possible" else "likely"
+        sentence += "; the log shows no such refusal now"
     return Cause(
         code,
         sentence,
-        Remedy(known.remedy),
-        state=_state(state),
+        Remedy(known.helps(state)),
+        state=state,
         sure=sure,
         numbers=numbers,
         ends_at=ends_at,
@@ -176,19 +170,42 @@ def _by_word(evidence: Evidence, code: str, sure: Sure) -> Cause:
     )
 
 
-def _state(word: str) -> State:
-    return "lately" if word == "lately" else "now"
+def _standing(evidence: Evidence, code: str) -> tuple[State, datetime | None, str]:
+    """Whether what only the error names is still in force, and when it ends: by Venice's headers, else by its age."""
+    pasted, known, now = evidence.pasted, KNOWN[code], evidence.now
+    if pasted is None or code not in _PASSING:
+        return "now", None, known.ends
+    if pasted.wait_s is not None:
+        if pasted.wait_s > 0:
+            return "now", now + timedelta(seconds=pasted.wait_s), ""
+        return _age(evidence), None, "over by now"
+    sent = pasted.sent
+    ends_at = over(code, sent if sent is not None else now)
+    if sent is not None and (now - sent > LATELY if ends_at is None else ends_at <= now):
+        return _age(evidence), None, "over by now"
+    if code in LOGGED and evidence.log is not None:
+        return "lately", None, "over, as far as the log tells"
+    if ends_at is None:
+        return "now", None, known.ends
+    return "now", ends_at, "" if sent is not None else "at the latest, if it came just now"
+
+
+def _age(evidence: Evidence) -> State:
+    sent = evidence.pasted.sent if evidence.pasted is not None else None
+    return "past" if sent is not None and evidence.now - sent > LATELY else "lately"
 
 
 def _no_more(evidence: Evidence, code: str) -> Cause:
-    known = KNOWN[code] if code in KNOWN else KNOWN["rate_limited"]
+    """What the error speaks for contradicts what was read: it is over, or of another key."""
+    known, who = KNOWN[code], evidence.subject.name(evidence.key)
+    sentence = f"By the error, {known.meaning}; that is not so of the {who} now: {_refuted(evidence, code)}"
     return Cause(
         code,
-        f"By the error, {known.meaning}; that is not so now: {_refuted(evidence, code)}",
-        Remedy("Try again; if the same error comes, paste it with its headers."),
+        f"{sentence}. It was mended since, or another key failed",
+        Remedy("Pass the id of the key that failed as key_id; if it is this one, try once and pass the new error."),
         state="past",
         sure="likely",
-        ends="over by now",
+        ends="over by now, if it was this key",
         claimed=True,
     )
 
@@ -206,7 +223,7 @@ def _refuted(evidence: Evidence, code: str) -> str:
     if code == "account_empty" and evidence.balance is not None:
         both = evidence.balance.balances
         if evidence.balance.can_consume and ((both.usd or 0) > 0 or (both.diem or 0) > 0):
-            return f"it has {amount(both.usd)} USD and {amount(both.diem)} DIEM"
+            return f"the account has {amount(both.usd or 0)} USD and {amount(both.diem or 0)} DIEM"
     if code == "address_not_listed" and key is not None and not key.ip_allowlist:
         return "the key has no address list"
     return _refuted_of_model(evidence, code, named=named, permitted=limits is not None and limits.access_permitted)
@@ -217,7 +234,7 @@ def _refuted_of_model(evidence: Evidence, code: str, *, named: bool, permitted: 
     if code == "access_not_permitted" and permitted and not named:
         return "Venice permits the access"
     if code == "model_privacy" and key is not None and not named:
-        model = next((each for each in evidence.models or [] if each.id == evidence.model), None)
+        model = evidence.offered
         if key.model_privacy == "ALL" or (model is not None and not forbids(key.model_privacy, model)):
             return "the key's privacy tier allows the model"
     if code == "key_not_accepted" and evidence.subject.kind is not None and evidence.limits is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from venice_mcp.diagnosis.causes import KNOWN, Cause, Remedy
+from venice_mcp.diagnosis.causes import KNOWN, Cause, Remedy, model_name
 from venice_mcp.diagnosis.evidence import Evidence
 from venice_mcp.models.wire import Key, Model
 from venice_mcp.text import plain
@@ -15,14 +15,13 @@ def offers(evidence: Evidence) -> Iterator[Cause]:
     """What the list of models says about the one in question."""
     if evidence.model is None or not evidence.models:
         return
-    name = plain(evidence.model, 60)
-    found = next((each for each in evidence.models if each.id == evidence.model), None)
+    name, found = model_name(evidence.model), evidence.offered
     if found is None:
-        alike = [plain(each.id, 60) for each in evidence.models if _alike(each.id, evidence.model)][:_NAMED]
+        alike = [model_name(each.id) for each in evidence.models if _alike(each.id, evidence.model_id)][:_NAMED]
         instead = f"Perhaps {' or '.join(alike)} is meant." if alike else KNOWN["model_unknown"].remedy
-        yield Cause(
-            "model_unknown", f"Venice offers no model {name}", Remedy(instead), ends=KNOWN["model_unknown"].ends
-        )
+        sentence = f"Venice lists no model {name}; only a trait (such as default) or a compatibility name would do"
+        ends = KNOWN["model_unknown"].ends
+        yield Cause("model_unknown", sentence, Remedy(instead), sure="likely", ends=ends)
         return
     if found.model_spec.offline:
         remedy = Remedy(f"{KNOWN['model_offline'].remedy} {_others(evidence, found)}".strip())
@@ -42,7 +41,7 @@ def forbids(privacy: str, model: Model) -> bool:
 def _outside(evidence: Evidence, key: Key, model: Model) -> Cause:
     sentence = (
         f"The {evidence.subject.name(key)} may only call private models ({plain(key.model_privacy, 20)}),"
-        f" and {plain(model.id, 60)} is {plain(model.model_spec.privacy, 20)}"
+        f" and {model_name(model.id)} is {plain(model.model_spec.privacy, 20)}"
     )
     return Cause(
         "model_privacy",
@@ -62,7 +61,7 @@ def _others(evidence: Evidence, model: Model) -> str:
     """Models of the same type that the key may call now."""
     privacy = evidence.key.model_privacy if evidence.key is not None else "ALL"
     usable = [
-        plain(each.id, 60)
+        model_name(each.id)
         for each in evidence.models or []
         if each.type == model.type
         and each.id != model.id

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from venice_mcp.diagnosis.causes import KNOWN, Cause, Remedy, State, over
+from venice_mcp.diagnosis.causes import KNOWN, Cause, Remedy, State, Sure, model_name, over
 from venice_mcp.diagnosis.claims import claims
 from venice_mcp.diagnosis.evidence import Evidence
 from venice_mcp.diagnosis.funds import window_end
 from venice_mcp.diagnosis.hits import Hit, read_hits
 from venice_mcp.diagnosis.tuning import limits_for
-from venice_mcp.text import amount, away, parse_time, plain, plural
+from venice_mcp.text import amount, away, parse_time, plural, quoted
 
 LATELY = timedelta(minutes=15)
 PAST = timedelta(days=1)
@@ -23,6 +23,8 @@ _CODES = {
     "FAILED_REQUESTS": "failed_requests",
     "UNSUPPORTED_FEATURE_REQUESTS": "unsupported_feature",
 }
+LOGGED = frozenset(_CODES.values())
+"""Causes that Venice's log shows."""
 _OF_THE_KEY = ("FAILED_REQUESTS", "UNSUPPORTED_FEATURE_REQUESTS")
 _WHY_BLOCKED = {
     "failed_requests": "too many had failed within 30 s",
@@ -34,26 +36,26 @@ _WORDS = {"RPM": "requests per minute", "TPM": "tokens per minute", "RPD": "requ
 def rates(evidence: Evidence) -> Iterator[Cause]:
     """What the log, a refusal of our own reads, and the times at which keys were made say."""
     yield from _blocked(evidence)
-    hits = read_hits(evidence.log or [], evidence.now)[0]
     groups: dict[tuple[str, str], list[Hit]] = {}
-    for hit in concerning(evidence, hits):
+    for hit in concerning(evidence):
         groups.setdefault((hit.kind, hit.model), []).append(hit)
     for (kind, model), found in groups.items():
-        if kind in _CODES and evidence.now - found[-1].at <= PAST:
+        age = evidence.now - found[-1].at
+        if age <= (PAST if kind in _CODES else LATELY):
             yield _hit(evidence, kind, model, found)
     yield from _creations(evidence)
 
 
-def concerning(evidence: Evidence, hits: Sequence[Hit]) -> list[Hit]:
-    """The hits that say something about this key: its own, and on the model in question those of others too,
-    because limits per minute and day belong to the account. Of a key whose id is not known, all of them.
+def concerning(evidence: Evidence) -> list[Hit]:
+    """The hits, oldest first, that say something about this key: its own, and on the model in question those of others
+    too, because limits per minute and day belong to the account. Of a key whose id is not known, all of them.
     """
-    own = evidence.key.id if evidence.key is not None else evidence.subject.key_id
+    own = evidence.own_id
     return [
         hit
-        for hit in hits
-        if (not own or hit.key_id == own or (hit.model == evidence.model and hit.kind not in _OF_THE_KEY))
-        and (evidence.model is None or hit.model == evidence.model or hit.kind in _OF_THE_KEY)
+        for hit in read_hits(evidence.log or [], evidence.now)[0]
+        if (not own or hit.key_id == own or (evidence.is_of_model(hit.model) and hit.kind not in _OF_THE_KEY))
+        and (evidence.model is None or evidence.is_of_model(hit.model) or hit.kind in _OF_THE_KEY)
     ]
 
 
@@ -83,16 +85,15 @@ def _blocked(evidence: Evidence) -> Iterator[Cause]:
 
 
 def _hit(evidence: Evidence, kind: str, model: str, hits: Sequence[Hit]) -> Cause:
-    code, last = _CODES[kind], hits[-1].at
+    code, last, own = _CODES.get(kind, "rate_limited"), hits[-1].at, evidence.own_id
     ends_at = _free_at(kind, last)
     state: State = "past"
     if ends_at is not None and ends_at > evidence.now:
         state = "now"
     elif evidence.now - last <= LATELY:
         state = "lately"
-    own = evidence.key.id if evidence.key is not None else evidence.subject.key_id
     others = sum(1 for hit in hits if own and hit.key_id != own)
-    numbers: dict[str, float | str] = {"hits": len(hits), "last_hit": f"{last:%FT%TZ}"}
+    numbers: dict[str, float | str] = {"model": model, "hits": len(hits), "last_hit": f"{last:%FT%TZ}"}
     limit = _limit(evidence, kind, model)
     if limit is not None:
         numbers["limit"] = limit
@@ -104,33 +105,43 @@ def _hit(evidence: Evidence, kind: str, model: str, hits: Sequence[Hit]) -> Caus
     return Cause(
         code,
         _sentence(evidence, kind, model, hits, limit, state, others),
-        Remedy(KNOWN[code].remedy),
+        Remedy(KNOWN[code].helps(state)),
         state=state,
-        sure="certain" if others < len(hits) and own else "likely",
+        sure=_sure(evidence, kind, state, all_of_others=others == len(hits)),
         numbers=numbers,
         ends_at=ends_at if state == "now" else None,
-        ends=ends if state == "now" else f"over since {ends_at:%Y-%m-%d %H:%M} UTC" if ends_at else "over",
+        ends=ends if state == "now" else f"over since {ends_at:%Y-%m-%d %H:%M} UTC" if ends_at else "not stated",
     )
+
+
+def _sure(evidence: Evidence, kind: str, state: State, *, all_of_others: bool) -> Sure:
+    if kind not in _OF_THE_KEY:
+        return "likely" if all_of_others or not evidence.own_id else "certain"
+    if not evidence.own_id:
+        return "possible"
+    # A key that was just answered is not blocked for everything, but may be for the model.
+    answered = evidence.subject.kind is not None and evidence.limits is not None
+    return "likely" if answered and state == "now" else "certain"
 
 
 def _sentence(
     evidence: Evidence, kind: str, model: str, hits: Sequence[Hit], limit: float | None, state: State, others: int
 ) -> str:
-    who = evidence.subject.name(evidence.key)
+    who = f"The {evidence.subject.name(evidence.key)}" if evidence.own_id else "A key of this account"
     last = away(hits[-1].at, evidence.now)
     allows = f" allows {amount(limit)}" if limit is not None else ""
-    at_most = f": {plain(model, 60)}{allows}"
     often = f"{plural(len(hits), 'request')} refused, the last {last}"
     by_others = f", {others} of them by other keys of the account" if others else ""
-    if kind in _WORDS:
-        verb = "is limited" if state == "now" else "was limited"
-        return f"The {who} {verb} by {_WORDS[kind]}{at_most}; {often}{by_others}"
-    verb = "is blocked" if state == "now" else "was blocked"
-    return f"The {who} {verb} because {_WHY_BLOCKED[_CODES[kind]]} ({plain(model, 60)}: {often})"
+    now = state == "now"
+    if kind in _OF_THE_KEY:
+        where = f"{model_name(model)}: {often}"
+        return f"{who} {'is' if now else 'was'} blocked because {_WHY_BLOCKED[_CODES[kind]]} ({where})"
+    words = _WORDS.get(kind) or f"a limit that Venice calls {quoted(kind, 30)}"
+    return f"{who} {'is' if now else 'was'} limited by {words}: {model_name(model)}{allows}; {often}{by_others}"
 
 
 def _free_at(kind: str, last: datetime) -> datetime | None:
-    return window_end("EPOCH", last) if kind == "RPD" else over(_CODES[kind], last)
+    return window_end("EPOCH", last) if kind == "RPD" else over(_CODES.get(kind, "rate_limited"), last)
 
 
 def _limit(evidence: Evidence, kind: str, model: str) -> float | None:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from venice_mcp.diagnosis.advice import advice_lines
-from venice_mcp.diagnosis.causes import Cause, Remedy
+from venice_mcp.diagnosis.advice import advice_lines, pace_line
+from venice_mcp.diagnosis.causes import Cause, Remedy, model_name
 from venice_mcp.diagnosis.evidence import Evidence
 from venice_mcp.diagnosis.hits import Group, Hit, Timeline, grouped, is_sample, read_hits, timeline
 from venice_mcp.diagnosis.judging import judged
@@ -13,8 +14,12 @@ from venice_mcp.diagnosis.rates import PAST, concerning
 from venice_mcp.diagnosis.tuning import Pace, advise, limits_for, typical
 from venice_mcp.text import amount, plain, plural
 
-_PLACES = ("endpoint:", "model:")
 _PACED = frozenset({"requests_per_minute", "tokens_per_minute", "requests_per_day", "rate_limited", "nothing_wrong"})
+
+
+class ModelPace(NamedTuple):
+    model: str
+    pace: Pace
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Report:
     groups: Sequence[Group]
     timeline: Timeline
     full: bool
-    pace: Pace | None
+    pace: ModelPace | None
     advice: Sequence[str]
 
 
@@ -37,28 +42,43 @@ def report(evidence: Evidence, *, tokens_per_request: float | None, latency_s: f
     if not any(_answers(cause) for cause in causes):
         causes = [_nothing(evidence), *causes]
     full = is_sample(evidence.log or [])
-    hits = _concerning(evidence)
-    all_hits = read_hits(evidence.log or [], evidence.now)[0]
-    oldest = all_hits[0].at if all_hits else None
-    groups = grouped(hits, full=full, oldest=oldest)
-    model = evidence.model or next((each.model for each in groups if not each.model.startswith(_PLACES)), None)
-    usual = typical(evidence.usage or [], model) if model else None
-    limits = limits_for(evidence.limits, model) if evidence.limits is not None and model else None
-    pace = None
-    if limits is not None and causes[0].code in _PACED:
-        tokens = tokens_per_request or (usual.tokens_p90 if usual else None)
-        pace = advise(
-            limits, tokens_per_request=tokens, latency_s=latency_s or (usual.latency_median_s if usual else None)
-        )
-    # A limit of a day is judged by several days.
-    telling = [hit for hit in hits if hit.model == model and (hit.kind == "RPD" or evidence.now - hit.at <= PAST)]
-    of_model = grouped(telling, full=full, oldest=oldest)
-    advice = advice_lines(of_model, pace, limits, full=full) if causes[0].code in _PACED else []
+    every = read_hits(evidence.log or [], evidence.now)[0]
+    hits = concerning(evidence)
+    groups = grouped(hits, full=full, oldest=every[0].at if every else None)
+    pace, advice = _advised(evidence, causes[0], groups, tokens_per_request, latency_s, full=full)
     return Report(evidence, causes, hits, groups, timeline(hits, evidence.now), full, pace, advice)
 
 
-def _concerning(evidence: Evidence) -> list[Hit]:
-    return concerning(evidence, read_hits(evidence.log or [], evidence.now)[0])
+def _advised(
+    evidence: Evidence,
+    answer: Cause,
+    groups: Sequence[Group],
+    tokens_per_request: float | None,
+    latency_s: float | None,
+    *,
+    full: bool,
+) -> tuple[ModelPace | None, list[str]]:
+    """The pace for the model that the answer is about, and what the log advises for it."""
+    if answer.code not in _PACED:
+        return None, []
+    model = evidence.model_id or str(answer.numbers.get("model", ""))
+    limits = limits_for(evidence.limits, model) if evidence.limits is not None and model else None
+    usual = typical(evidence.usage or [], model) if model else None
+    pace = None
+    if limits is not None:
+        tokens = tokens_per_request or (usual.tokens_p90 if usual else None)
+        latency = latency_s or (usual.latency_median_s if usual else None)
+        pace = advise(limits, tokens_per_request=tokens, latency_s=latency)
+    # A limit of a day is judged by several days, the others by the last one.
+    telling = [
+        group
+        for group in groups
+        if group.model.casefold() == model.casefold() and (group.kind == "RPD" or evidence.now - group.last <= PAST)
+    ]
+    lines = advice_lines(telling, pace, limits, full=full)
+    if not telling and pace is not None:
+        lines = [pace_line(model, pace, limits)]
+    return (ModelPace(model, pace) if pace is not None else None), lines
 
 
 def _answers(cause: Cause) -> bool:
@@ -69,28 +89,24 @@ def _answers(cause: Cause) -> bool:
 def _nothing(evidence: Evidence) -> Cause:
     """Nothing wrong, and what that is known from; less sure when something could not be read."""
     who = evidence.subject.name(evidence.key)
-    known: list[str] = []
-    if evidence.limits is not None and evidence.subject.kind is not None:
-        known.append("Venice accepts it")
-    elif evidence.key is not None:
-        known.append("it is active")
+    if not evidence.known:
+        sentence = f"Nothing could be read about the {who}, so this is no finding"
+        return Cause("undetermined", sentence, Remedy("See what could not be read below."), sure="possible")
+    answered = evidence.limits is not None and evidence.subject.kind is not None
+    known = ["Venice accepts it" if answered else "it is active"]
     if evidence.balance is not None:
         balances = evidence.balance.balances
         known.append(f"the account has {_rounded(balances.usd)} USD and {_rounded(balances.diem)} DIEM")
-    if evidence.log is not None:
-        hits = [hit for hit in _concerning(evidence) if evidence.now - hit.at <= PAST]
+    if evidence.log is not None and "log" not in evidence.unread:
+        hits = [hit for hit in concerning(evidence) if evidence.now - hit.at <= PAST]
         known.append(f"{plural(len(hits), 'limit hit')} in 24 h" if hits else "no limit was hit in 24 h")
     if evidence.key is not None and evidence.key.model_privacy != "ALL" and evidence.model is None:
         known.append(f"it may call only what {plain(evidence.key.model_privacy, 20)} allows (name the model to check)")
-    if evidence.model is not None and evidence.models:
-        known.append(f"{plain(evidence.model, 60)} is online")
-    why = f": {', '.join(known)}" if known else ""
-    if not known:
-        sentence = f"Nothing could be read about the {who}, so this is no finding"
-        return Cause("undetermined", sentence, Remedy("See what could not be read below."), sure="possible")
+    if evidence.offered is not None:
+        known.append(f"{model_name(evidence.offered.id)} is online")
     return Cause(
         "nothing_wrong",
-        f"Nothing limits the {who} now{why}",
+        f"Nothing{' that could be read' if evidence.unread else ''} limits the {who} now: {', '.join(known)}",
         Remedy("If a call fails, paste its whole error here, status and headers included."),
         sure="likely" if evidence.unread else "certain",
     )
@@ -100,6 +116,6 @@ def _rounded(value: float | None) -> str:
     return amount(None if value is None else round(value, 2))
 
 
-def since(start: datetime) -> str:
+def instant(at: datetime) -> str:
     """A time for programs."""
-    return f"{start:%FT%TZ}"
+    return f"{at:%FT%TZ}"

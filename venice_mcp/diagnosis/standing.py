@@ -1,6 +1,7 @@
 """Causes that lie in the key itself: not accepted, expired, revoked, held to addresses, of the wrong type."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from venice_mcp.diagnosis.causes import KNOWN, Cause, Remedy
@@ -42,7 +43,14 @@ def _refused(evidence: Evidence, refused: VeniceError) -> Iterator[Cause]:
                 ends=KNOWN["unreachable"].ends,
             )
         return
-    if "key_not_accepted" in codes[:1]:
+    if refused.code == "not_json":
+        sentence = f"What answers in Venice's place is no answer of Venice ({refused.status}), but of something between"
+        yield Cause("not_from_venice", sentence, Remedy(KNOWN["not_from_venice"].remedy), ends="not stated")
+    elif refused.status is not None and refused.status >= 500:
+        alone = len(evidence.refused) < 2
+        sentence = f"Venice itself fails: it answered {refused.status} when it was asked with the {{who}}"
+        yield replace(_known(evidence, "venice_failed", sentence), sure="possible" if alone else "likely")
+    elif "key_not_accepted" in codes[:1]:
         yield _gone(evidence)
     elif refused.status == 403:
         yield from _forbidden(evidence, codes)

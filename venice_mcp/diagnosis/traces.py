@@ -91,6 +91,12 @@ PATH = re.compile(
     r"|\b(?:GET|POST|PATCH|DELETE|PUT) (?:/api/v1)?(/[\w/.{}-]{1,80})"
     r"|endpoint:/?api/v1(/[\w/.{}-]{1,80})"
 )
+# A time in UTC where a line of a log begins, or in a record of one.
+SENT = re.compile(
+    r"(?mi)(?:^[\[(\"' ]{0,3}|[\"'](?:@?timestamp|time|ts|date)[\"']\s?:\s?[\"'])"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?)"
+    r"\s?(?:Z|UTC|[+-]00:?00)(?![0-9A-Za-z])"
+)
 WAIT = re.compile(
     r"(?i)\b(?:wait|again in|retry in|retry after|retry-after)[ :]{1,3}"
     r"((?:[0-9]{1,6}\s?(?:ms|milliseconds?|s|sec|seconds?|min|minutes?|h|hours?|d|days?)\b[ ,]{0,2}){1,3})"
@@ -189,7 +195,15 @@ def _log_lines(text: str) -> Iterator[Trace]:
     # In the order of their times, whatever the order of the lines.
     for place, match in enumerate(sorted(lines, key=lambda line: line[1])):
         at = lines[place].start()
-        yield Trace(at, code=match[2], shape="log_row", begins=True, model=match[3].strip(), key_id=match[4].strip())
+        yield Trace(
+            at,
+            code=match[2],
+            shape="log_row",
+            begins=True,
+            model=match[3].strip(),
+            key_id=match[4].strip(),
+            sent=match[1].strip(),
+        )
 
 
 def _words(text: str) -> Iterator[Trace]:

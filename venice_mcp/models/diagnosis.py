@@ -52,10 +52,12 @@ class Hits(Result):
 class PaceAdvice(Result):
     """Stays inside the model's limits, with a tenth to spare."""
 
+    model: str
     bound_by: str
     requests_per_minute: float | None = None
     spacing_s: float | None = None
     concurrency: int | None = None
+    at_once: Annotated[int | None, Field(description="after a quiet minute, if none follows for a minute")] = None
     tokens_per_request: float | None = None
     latency_s: float | None = None
 
@@ -68,9 +70,8 @@ class PastedError(Result):
 
 
 class Diagnosis(Result):
-    """Causes, the likeliest first; the first sentence of `answer` is the answer."""
+    """Causes, the likeliest first: its sentence is the answer."""
 
-    answer: str
     key: str | None = None
     key_id: str | None = None
     model: str | None = None

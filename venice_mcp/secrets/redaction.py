@@ -21,6 +21,8 @@ _ENOUGH_TO_HIDE: Final = 8
 _ENOUGH_TO_HOLD: Final = 4
 # How far back a beginning is looked for; far longer than any key, encoded twice and split.
 _TAIL: Final = 16_384
+_LONGEST_CLEAN: Final = 64
+_MOST_CLEAN: Final = 10_000
 _VIEWS: Final[tuple[ViewName, ...]] = ("exact", "undecoded", "packed", "base64", "hexadecimal")
 
 _WORD = "[A-Za-z0-9_-]"
@@ -102,6 +104,8 @@ class Redactor:
         self._lock = Lock()
         self._known: dict[Secret, tuple[Needle, ...]] = {}
         self._haystacks: dict[ViewName, Haystack] | None = None
+        # Short texts that held nothing: in a list of keys the same names and words come again in every key.
+        self._clean: set[str] = set()
 
     def add(self, secret: Secret, *, label: str = "secret") -> None:
         """Replace `secret` from now on; the newest 2,000 are kept, and none shorter than 8 characters."""
@@ -115,6 +119,8 @@ class Redactor:
             while len(self._known) > _MOST_SECRETS:
                 del self._known[next(iter(self._known))]
             self._haystacks = None
+            # A new set: whoever looks at a text just now, without this secret, notes it in the old one.
+            self._clean = set()
 
     def redact(self, text: str, shown: Collection[Secret] = ()) -> str:
         """`text` without secrets; those in `shown` may stay where they stand exactly as they are."""
@@ -155,10 +161,13 @@ class Redactor:
 
     def spans(self, text: str, shown: Collection[Secret] = ()) -> list[Span]:
         """What `redact` would replace in `text`, in order and without overlaps."""
-        if len(text) < SHORTEST:
+        clean = self._clean
+        if len(text) < SHORTEST or text in clean:
             return []
         folded = Folded(self._masked(text, shown) if shown else text)
         found = [*self._known_spans(folded), *self._shaped_spans(folded)]
+        if not found and not shown and len(text) <= _LONGEST_CLEAN and len(clean) < _MOST_CLEAN:
+            clean.add(text)
         return _merged(found) if found else found
 
     def _known_spans(self, folded: Folded) -> Iterator[Span]:

@@ -12,26 +12,22 @@ KEY_PREFIXES: Final = ("VENICE_INFERENCE_KEY_", "VENICE_ADMIN_KEY_")
 _WORD = r"[A-Za-z0-9_-]"
 # Starting only where a run starts, and never backtracking into one, keeps the search linear.
 _THREE_PARTS: Final = re.compile(rf"(?<!{_WORD})({_WORD}++)\.eyJ{_WORD}++\.{_WORD}*+")
-_HEX_SECRET: Final = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128}|[0-9A-Fa-f]{130})(?![0-9A-Fa-f])")
-_PUBLIC: Final = re.compile(
+HEX_SECRET: Final = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128}|[0-9A-Fa-f]{130})(?![0-9A-Fa-f])")
+PUBLIC: Final = re.compile(
     r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|(?<![A-Za-z0-9])0x[0-9A-Fa-f]{40}(?![A-Za-z0-9])"
 )
-_LONG_RUN: Final = re.compile(rf"{_WORD}{{32,}}")
+LONG_RUN: Final = re.compile(rf"{_WORD}{{32,}}")
 # The parts of "Production-GitHubActions-Web2-EU-2026-01-31T1200": names and numbers, not noise.
 _PLAIN_PART: Final = re.compile(
     r"[A-Z]{0,12}(?:[a-z]{2,16}(?:[A-Z]{1,3}[a-z]{2,16}){0,3}|[a-z]?)[0-9]{0,8}"
     r"|[0-9]{1,10}[A-Za-z]{0,2}|[0-9]{2,8}T[0-9]{2,6}Z?"
 )
-# What stands behind the name of a credential in headers, program text and addresses, however it looks.
-_CREDENTIAL: Final = re.compile(
-    r"""(?ix)
-    ( \b(?: (?:proxy-)?authorization | x-api-key | api[_\ -]?key | access[_-]?token | sign-in-with-x | cookie )
-      ["']{0,2} \s{0,4} [:=] \s{0,4} ["']? (?: (?:bearer|basic) \s{1,4} )?
-    | \b bearer \s{1,4}
-    | [?&] (?:key|token) =
-    )
-    (?!\[redacted) [^\s"',;&}\])]{4,}""",
-)
+_SEPARATORS: Final = re.compile("[-_./+=:]")
+# As in qwen3-235b-a22b-instruct-2507.
+_SHORT_PART: Final = re.compile("[a-z0-9]{2,5}")
+# However many: WhatSomeExceptionsAreCalledElsewhereError.
+_WORDS: Final = re.compile("[a-z]{0,16}(?:[A-Z]{1,6}[a-z]{2,16})*[A-Z]{0,12}[0-9]{0,4}")
+_NAME_PART: Final = re.compile("[A-Za-z]{3,16}[0-9]{0,2}")
 
 
 def jwt_spans(text: str) -> Iterator[tuple[int, int]]:
@@ -46,29 +42,26 @@ def jwt_spans(text: str) -> Iterator[tuple[int, int]]:
             at = match.end()
 
 
-def _is_noise(run: str) -> bool:
+def is_noise(run: str) -> bool:
+    """Whether a long run of key characters is what a random generator makes: surely, so with all kinds of them."""
     mixed = any(c.islower() for c in run) and any(c.isupper() for c in run) and any(c.isdigit() for c in run)
     return mixed and not all(_PLAIN_PART.fullmatch(part) for part in re.split("[-_]", run))
 
 
-def mask_pasted(text: str) -> str:
-    """What a person pasted, without anything that may be a secret nobody told us of: credentials by their names (older
-    keys have no prefix), and long runs of noise. Key ids and wallet addresses stay.
-    """
-    text = _CREDENTIAL.sub(r"\1[redacted]", drop_invisible(text))
-    text = _HEX_SECRET.sub("[redacted]", text)
-    public = [match.span() for match in _PUBLIC.finditer(text)]
-
-    def masked(run: re.Match[str]) -> str:
-        inside = any(start < run.end() and run.start() < end for start, end in public)
-        return "[redacted]" if not inside and _is_noise(run[0]) else run[0]
-
-    return _LONG_RUN.sub(masked, text)
+def is_unreadable(run: str) -> bool:
+    """Whether a run may be noise, also in one case of letters or in standard base64: no words, dates or model ids."""
+    letters, digits = any(c.isalpha() for c in run), any(c.isdigit() for c in run)
+    if not letters or not (digits or (any(c.islower() for c in run) and any(c.isupper() for c in run))):
+        return False
+    parts = _SEPARATORS.split(run)
+    odd = [part for part in parts if not (_PLAIN_PART.fullmatch(part) or _WORDS.fullmatch(part))]
+    names = sum(1 for part in parts if _NAME_PART.fullmatch(part))
+    return len(odd) >= max(names, 1) or not all(_SHORT_PART.fullmatch(part) for part in odd)
 
 
 def looks_like_secret(text: str) -> bool:
     """Whether `text`, which a person typed, seems to hold a key, a wallet key, a signature or a token."""
     text = drop_invisible(text)
-    if KEY_SHAPE.search(text) or _HEX_SECRET.search(text) or next(jwt_spans(text), None):
+    if KEY_SHAPE.search(text) or HEX_SECRET.search(text) or next(jwt_spans(text), None):
         return True
-    return any(_is_noise(run) for run in _LONG_RUN.findall(_PUBLIC.sub(" ", text)))
+    return any(is_noise(run) for run in LONG_RUN.findall(PUBLIC.sub(" ", text)))

@@ -200,10 +200,16 @@ class VeniceTool(Tool):
         )
 
 
-def _without_secrets(pasted: Any, app: App) -> Any:
-    """A pasted text, or what a client made of it, as text without secrets, before anything else sees it."""
+def _without_secrets(pasted: Any, app: App) -> str | None:
+    """The end of a pasted text, or of what a client made of it, without secrets, before anything else sees it.
+
+    None if there is nothing in it. What is marked as redacted was so here: a mark that came along is no key.
+    """
+    if pasted in (None, "", [], {}):
+        return None
     text = pasted if isinstance(pasted, str) else to_json(pasted, fallback=str).decode(errors="replace")
-    return mask_pasted(app.redactor.redact(text))
+    safe = mask_pasted(text.replace("[redacted", "[masked"), app.redactor)
+    return safe if safe.strip() else None
 
 
 def _caller(context: Any, app: App) -> str:

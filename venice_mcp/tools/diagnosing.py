@@ -1,9 +1,7 @@
 """Why is a key limited: the answer, its evidence, when it ends and what to do."""
 
-import json
 from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated
 
 import anyio.to_thread
@@ -11,36 +9,19 @@ from mcp_types import CallToolResult, ContentBlock
 from pydantic import AfterValidator, Field, model_validator
 
 from venice_mcp.app import App, Ctx, app_of
-from venice_mcp.diagnosis.causes import Cause
-from venice_mcp.diagnosis.evidence import Evidence, Subject, gather
+from venice_mcp.diagnosis.evidence import Subject, gather
 from venice_mcp.diagnosis.pasted import Pasted, read_pasted
-from venice_mcp.diagnosis.report import Report, report, since
+from venice_mcp.diagnosis.report import Report, report
 from venice_mcp.errors import VeniceError
-from venice_mcp.models.diagnosis import (
-    CauseFound,
-    Diagnosis,
-    HitRow,
-    Hits,
-    PaceAdvice,
-    PastedError,
-    RemedyCall,
-)
+from venice_mcp.models.diagnosis import Diagnosis
 from venice_mcp.settings import KeyKind
 from venice_mcp.store import StoreError
 from venice_mcp.store.remembered import Remembered, remembered
-from venice_mcp.text import cell, plain
 from venice_mcp.tools.arguments import Arguments
-from venice_mcp.tools.build import answer
+from venice_mcp.tools.diagnosis_answer import answered
 from venice_mcp.tools.fields import KeyId, KeyType, clean_text, problem_at
 
-MOST = 3_600
-"""Characters of text and data together: 900 tokens."""
 _PASTE = 20_000
-_MARK = "[redacted"
-_HELD_KEY = "The pasted text held what looks like a key; it stands in this conversation now, so revoke that key."
-_BY_ITSELF = (
-    "Only that key itself could tell whether Venice accepts it from its own address, and what balances it sees."
-)
 
 
 class Diagnose(Arguments):
@@ -94,8 +75,7 @@ async def venice_diagnose(args: Diagnose, ctx: Ctx) -> Annotated[CallToolResult,
         with_usage=args.tokens_per_request is None or args.latency_s is None,
     )
     found = report(evidence, tokens_per_request=args.tokens_per_request, latency_s=args.latency_s)
-    had_secret = pasted is not None and (pasted.had_secret or _MARK in (args.error or ""))
-    return _answer(found, had_secret=had_secret, chart=await _chart(found) if args.chart else None)
+    return answered(found, app.settings.policy, chart=await _chart(found) if args.chart else None)
 
 
 async def _chart(found: Report) -> ContentBlock | str:
@@ -117,14 +97,21 @@ async def _chart(found: Report) -> ContentBlock | str:
 
 
 async def _subject(app: App, args: Diagnose, pasted: Pasted | None) -> Subject | None:
-    """The key that was named, or the weakest one at hand; without any, an error may still tell something."""
+    """The key that was named, or that the error names, or the weakest one at hand; without any, an error may still
+    tell something."""
     held = {
         kind: secret.last6
         for kind in ("INFERENCE", "ADMIN")
         if (secret := (await app.client.keys.get(kind)).secret) is not None
     }
-    if args.key_id is not None:
-        return Subject(None, args.key_id)
+    key_id = args.key_id
+    if key_id is None and args.api_key_type is None and pasted is not None and "ADMIN" in held:
+        key_id = pasted.key_id
+    if key_id is not None:
+        seen = app.client.seen.get(key_id)
+        if seen is not None and held.get(seen.api_key_type) == seen.last6_chars:
+            return Subject("ADMIN" if seen.api_key_type == "ADMIN" else "INFERENCE", key_id, seen.last6_chars)
+        return Subject(None, key_id)
     wanted: Sequence[KeyKind] = (args.api_key_type,) if args.api_key_type is not None else ("INFERENCE", "ADMIN")
     for kind in wanted:
         if kind in held:
@@ -151,136 +138,3 @@ async def _past(app: App, subject: Subject) -> tuple[Remembered, ...]:
         return tuple(await anyio.to_thread.run_sync(remembered, app.store.record, account, fits))
     except StoreError:
         return ()
-
-
-# --- the answer -----------------------------------------------------------------------------------
-
-
-def _answer(found: Report, *, had_secret: bool, chart: ContentBlock | str | None) -> CallToolResult:
-    """As much as fits: causes, then details, are left out from the end."""
-    shown, details = min(4, len(found.causes)), True
-    while True:
-        result = _result(found, found.causes[:shown], details=details, had_secret=had_secret)
-        text = _text(found, found.causes[:shown], details=details, had_secret=had_secret)
-        if _size(text, result) <= MOST or (shown == 1 and not details):
-            if isinstance(chart, str):
-                text = f"{text}\n{chart}"
-            return answer(text, result, *([] if chart is None or isinstance(chart, str) else [chart]))
-        shown, details = (shown - 1, details) if shown > 2 else (shown, False) if details else (1, False)
-
-
-def _size(text: str, result: Diagnosis) -> int:
-    data = result.model_dump(mode="json", exclude_none=True)
-    return sum(len(json.dumps(part, ensure_ascii=False, separators=(",", ":"))) for part in (text, data))
-
-
-def _text(found: Report, causes: Sequence[Cause], *, details: bool, had_secret: bool) -> str:
-    now, evidence = found.evidence.now, found.evidence
-    lines = [f"{causes[0].sentence}. {_told(causes[0], now)}"]
-    lines += [f"Also ({cause.state}, {cause.sure}): {cause.sentence}. {_told(cause, now)}" for cause in causes[1:]]
-    if len(found.causes) > len(causes):
-        lines.append(f"{len(found.causes) - len(causes)} lesser ones are left out.")
-    if len(found.timeline.starts) > 1 and details:
-        lines.append(f"Refusals in the log: {found.timeline.line()}.")
-    lines += found.advice if details else found.advice[:3]
-    if evidence.subject.kind is None and evidence.key is not None:
-        lines.append(_BY_ITSELF)
-    if unread := _unread(evidence):
-        lines.append(f"Not read: {unread}.")
-    if had_secret:
-        lines.append(_HELD_KEY)
-    return "\n".join(lines)
-
-
-def _told(cause: Cause, now: datetime) -> str:
-    """When it ends, what to do with the exact call, and how sure it is."""
-    ends = cause.ending(now)
-    remedy = cause.remedy
-    do = remedy.words.rstrip(".")
-    if remedy.tool:
-        arguments = " ".join(f"{name}={_compact(value)}" for name, value in remedy.arguments.items())
-        caution = f" ({remedy.caution})" if remedy.caution else ""
-        do = f"{do}: {remedy.tool} {arguments}{caution}"
-    parts = [
-        f"Ends: {ends}." if ends else "",
-        f"Do: {do}.",
-        "" if cause.sure == "certain" else f"This is {cause.sure}.",
-    ]
-    return " ".join(part for part in parts if part)
-
-
-def _compact(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _unread(evidence: Evidence) -> str:
-    """What could not be read, by reason."""
-    reasons: dict[str, list[str]] = {}
-    for source, why in evidence.unread.items():
-        reasons.setdefault(why, []).append(source)
-    return "; ".join(f"{', '.join(sources)} ({why.rstrip('.')})" for why, sources in reasons.items())
-
-
-def _result(found: Report, causes: Sequence[Cause], *, details: bool, had_secret: bool) -> Diagnosis:
-    evidence, pasted, pace = found.evidence, found.evidence.pasted, found.pace
-    return Diagnosis(
-        answer=f"{causes[0].sentence}.",
-        key=evidence.subject.name(evidence.key) if evidence.subject.kind or evidence.subject.key_id else None,
-        key_id=plain(evidence.key.id, 40) if evidence.key is not None else evidence.subject.key_id or None,
-        model=plain(evidence.model, 80) if evidence.model else None,
-        causes=[_cause(cause, found) for cause in causes],
-        hits=_hits(found) if details and found.hits else None,
-        pace=None
-        if pace is None or pace.impossible
-        else PaceAdvice(
-            bound_by=pace.bound_by,
-            requests_per_minute=pace.requests_per_minute,
-            spacing_s=pace.spacing_s,
-            concurrency=pace.concurrency,
-            tokens_per_request=pace.tokens_per_request,
-            latency_s=pace.latency_s,
-        ),
-        pasted=None
-        if pasted is None
-        else PastedError(
-            status=pasted.status,
-            said=plain(pasted.said, 100) or None,
-            read_as=pasted.shape,
-            had_secret=had_secret,
-        ),
-        unread={str(source): why for source, why in evidence.unread.items()},
-    )
-
-
-def _cause(cause: Cause, found: Report) -> CauseFound:
-    remedy = cause.remedy
-    return CauseFound(
-        code=cause.code,
-        state=cause.state,
-        sure=cause.sure,
-        sentence=f"{cause.sentence}.",
-        numbers=dict(cause.numbers),
-        ends_at=since(cause.free_at) if cause.free_at is not None else None,
-        ends=cause.ends or None,
-        remedy=remedy.words,
-        call=RemedyCall(tool=remedy.tool, arguments=dict(remedy.arguments), caution=remedy.caution or None)
-        if remedy.tool
-        else None,
-    )
-
-
-def _hits(found: Report) -> Hits:
-    line = found.timeline
-    rows = [
-        HitRow(cell(group.model, 60), group.kind, group.count, group.pattern, since(group.last))
-        for group in found.groups[:4]
-    ]
-    return Hits(
-        total=len(found.hits),
-        sample=found.full,
-        columns=list(HitRow._fields),
-        rows=rows,
-        start=since(line.starts[0]) if line.starts else None,
-        width_s=line.width_s if line.starts else None,
-        counts=list(line.counts),
-    )

@@ -10,7 +10,7 @@ from venice_mcp.text import amount, plain
 from venice_mcp.workflows.facts import Facts
 from venice_mcp.workflows.forecasts import Account, CapOutlook
 from venice_mcp.workflows.shares import Share, change
-from venice_mcp.workflows.spending import Period, Spend
+from venice_mcp.workflows.spending import Period, Since, Spend
 
 NAME = 28
 """Characters of a name."""
@@ -65,24 +65,39 @@ def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%MZ}"
 
 
+def since_words(begun: Since | None) -> str:
+    """What is added to a rate that leaves out days: ` since 2026-11-20`."""
+    return f" since {begun.day}" if begun else ""
+
+
 def change_of(found: Findings, unit: Currency) -> str | None:
     if not found.known or found.before is None:
         return None
     return change(found.spend.per_day(unit), found.before.per_day(unit))
 
 
-_ACCOUNT_COLUMNS = ["currency", "spent", "per_day", "change", "left", "of", "percent_used", "ends_at"]
+_ACCOUNT_COLUMNS = ["currency", "spent", "per_day", "since", "change", "left", "of", "percent_used", "ends_at"]
 
 
 def account_table(found: Findings) -> SpendTable:
-    return SpendTable(columns=_ACCOUNT_COLUMNS, rows=[_account_row(found, unit) for unit in CURRENCIES])
+    return _without_since(SpendTable(columns=_ACCOUNT_COLUMNS, rows=[_account_row(found, unit) for unit in CURRENCIES]))
+
+
+def _without_since(table: SpendTable) -> SpendTable:
+    """The table without the column `since` if nothing stands in it, which is the rule."""
+    place = table.columns.index("since")
+    if any(row[place] for row in table.rows):
+        return table
+    columns, *rows = ([*row[:place], *row[place + 1 :]] for row in (table.columns, *table.rows))
+    return SpendTable(columns=[str(each) for each in columns], rows=rows, left_out=table.left_out)
 
 
 def _account_row(found: Findings, unit: Currency) -> Row:
     balance = found.account.usd if unit == "usd" else found.account.diem
     row: Row = [unit.upper()]
     row += [rounded(found.spend.total(unit)), rounded(found.spend.per_day(unit))] if found.known else [None, None]
-    row.append(change_of(found, unit))
+    begun = found.spend.since.get(unit) if found.known else None
+    row += [str(begun.day) if begun else None, change_of(found, unit)]
     if balance is None:
         return [*row, None, None, None, None]
     of = rounded(balance.limit) if unit == "diem" else None
@@ -101,7 +116,7 @@ def daily(found: Findings) -> SpendTable | None:
 
 
 _KEY_COLUMNS = ["key", "last6", "key_id"]
-_CAP_COLUMNS = [*_KEY_COLUMNS, "cap", "used", "percent", "per_day", "projected_percent", "reached_at", "state"]
+_CAP_COLUMNS = [*_KEY_COLUMNS, "cap", "used", "percent", "per_day", "since", "projected_percent", "reached_at", "state"]
 
 
 def cap_text(each: CapOutlook) -> str:
@@ -110,19 +125,21 @@ def cap_text(each: CapOutlook) -> str:
 
 def cap_table(found: Findings, shown: Sequence[CapOutlook]) -> SpendTable:
     left_out = len(found.caps) - len(shown) or None
-    return SpendTable(columns=_CAP_COLUMNS, rows=[_cap_row(each) for each in shown], left_out=left_out)
+    table = SpendTable(columns=_CAP_COLUMNS, rows=[_cap_row(each) for each in shown], left_out=left_out)
+    return _without_since(table)
 
 
 def _cap_row(each: CapOutlook) -> Row:
     key, found = each.facts.key, each.outlook
     row: Row = [plain(key.description, NAME), plain(key.last6_chars, 6), plain(key.id, 40), cap_text(each)]
     if found is None:
-        return [*row, None, None, None, None, None, each.state]
+        return [*row, None, None, None, None, None, None, each.state]
     return [
         *row,
         rounded(found.used),
         round(found.percent),
         None if found.per_day is None else rounded(found.per_day),
+        str(each.since.day) if each.since else None,
         None if found.projected is None else round(found.projected),
         _minute(found.reached_at) if found.reached_at and each.state != "used up" else None,
         each.state,

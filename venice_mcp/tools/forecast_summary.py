@@ -1,11 +1,12 @@
 """The forecast in one sentence."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from venice_mcp.policy.rules import CURRENCIES
 from venice_mcp.text import amount, away, plain, plural, quoted, span
-from venice_mcp.tools.forecast_data import NAME, Findings, money
-from venice_mcp.workflows.forecasts import Outlook, counted, key_rate
+from venice_mcp.tools.forecast_data import NAME, Findings, money, since_words
+from venice_mcp.workflows.forecasts import CapOutlook, Outlook, counted, key_rate
 
 
 def in_a_sentence(found: Findings) -> str:
@@ -26,11 +27,13 @@ def _usd_words(found: Findings) -> str:
     if rate <= 0:
         days = plural(found.period.days, "day")
         return f"no USD was spent in {days}" + (f", so {left} stays" if left else "")
+    a_day = f"{money(rate)} USD a day"
+    since = since_words(found.spend.since.get("usd"))
     if usd is None:
-        return f"{money(rate)} USD a day are spent, and no USD balance is known"
+        return f"{a_day} are spent{since}, and no USD balance is known"
     if not left:
-        return f"{money(rate)} USD a day were spent, and the USD balance is used up"
-    return f"at {money(rate)} USD a day {left} lasts {_lasting(usd, found.period.now)}"
+        return f"{a_day} were spent{since}, and the USD balance is used up"
+    return f"at {a_day}{since} {left} lasts {_lasting(usd, found.period.now)}"
 
 
 def _lasting(found: Outlook, now: datetime) -> str:
@@ -56,49 +59,65 @@ def _diem_words(found: Findings) -> str:
 def _key_words(found: Findings) -> list[str]:
     if found.key is not None:
         name = f"key {quoted(found.key.key.description, NAME)} ...{plain(found.key.key.last6_chars, 6)}"
-        rates = {unit: key_rate(found.key, unit, found.spend) for unit in CURRENCIES}
     else:
         name = f"key {plain(found.key_id or '', 40)}"
-        mine = next((each.spender.amounts for each in found.spenders), dict.fromkeys(CURRENCIES, 0.0))
-        rates = {unit: mine[unit] / found.spend.days for unit in CURRENCIES}
-    if found.spend.keys is None or None in rates.values():
+    rates = {unit: key_rate(found.key_id or "", unit, found.spend) for unit in CURRENCIES}
+    if None in rates.values():
         return [f"{name}: what it spends could not be read"]
     spent = [f"{money(rate)} {unit.upper()}" for unit, rate in rates.items() if rate]
-    return [f"{name} spends {' and '.join(spent)} a day" if spent else f"{name} spent nothing in {covered(found)}"]
+    since = since_words(found.spend.keys_since.get(found.key_id or ""))
+    a_day = f"{name} spends {' and '.join(spent)} a day{since}"
+    return [a_day if spent else f"{name} spent nothing in {covered(found)}"]
 
 
 def covered(found: Findings) -> str:
     return plural(round(found.spend.keys_days or found.period.days), "day")
 
 
-_TOLD = Outlook(0.0, 0.0, 0.0, None, None, None)
+_UNTOLD = Outlook(0.0, 0.0, 0.0, None, None, None)
 
 
 def _cap_words(found: Findings) -> list[str]:
     if found.keys is None:
         return []
-    counts = counted(found.caps)
-    will = [each.outlook for each in found.caps if each.state == "will be reached" and each.outlook]
-    when = " before its window ends" if len(will) == 1 else " before their windows end"
-    words = [
-        f"{_caps(counts.get('used up', 0))} used up",
-        f"{_caps(len(will), 'will')} be reached{when if all(each.ends for each in will) else ' soon'}",
-        f"{_caps(counts.get('above threshold', 0))} at {amount(found.threshold)} % or more",
-    ]
-    told = [
-        words[place]
-        for place, state in enumerate(("used up", "will be reached", "above threshold"))
-        if any(each.state == state for each in found.caps)
-    ]
-    untold = sum(each.state == "spend not stated" or (each.outlook or _TOLD).per_day is None for each in found.caps)
-    blocked = counts.get("blocked on purpose", 0)
-    if untold:
-        told.append(f"of {_caps(untold, '').strip()} it cannot be told")
-    if blocked and found.key_id:
-        told.append("a cap of 0 blocks it on purpose")
     if not found.caps:
         return ["it has no cap" if found.key_id else "there is no cap"]
-    return told or ["no cap will be reached before its window ends"]
+    counts = counted(found.caps)
+    will = [each for each in found.caps if each.state == "will be reached"]
+    in_time = all(each.outlook and each.outlook.ends for each in will)
+    words = {
+        "used up": f"{_caps(counts.get('used up', 0))} used up",
+        "will be reached": f"{_caps(len(will), 'will')} be reached {_before_the_end(will) if in_time else 'soon'}",
+        "above threshold": f"{_caps(counts.get('above threshold', 0))} at {amount(found.threshold)} % or more",
+    }
+    told = [sentence for state, sentence in words.items() if any(each.state == state for each in found.caps)]
+    untold = sum(each.state == "spend not stated" or (each.outlook or _UNTOLD).per_day is None for each in found.caps)
+    if untold:
+        told.append(f"of {_caps(untold, '').strip()} it cannot be told")
+    if counts.get("blocked on purpose") and found.key_id:
+        told.append("a cap of 0 blocks it on purpose")
+    return told or _nothing_soon(found)
+
+
+def _nothing_soon(found: Findings) -> list[str]:
+    """When there is no cap to warn of: what becomes of those with a window, and of those without."""
+    windowed = [each for each in found.caps if each.outlook and each.outlook.ends]
+    lasting = [each for each in found.caps if each.outlook and not each.outlook.ends]
+    told = [f"no cap will be reached {_before_the_end(windowed, of_each=True)}"] if windowed else []
+    reached = sorted(each.outlook.reached_at for each in lasting if each.outlook and each.outlook.reached_at)
+    if reached:
+        kind = "lifetime " if all(each.facts.key.limit_period == "LIFETIME" for each in lasting) else ""
+        first = away(reached[0], found.period.now)
+        many = f"{len(reached)} {kind}caps will be reached, the first {first}"
+        told.append(f"one {kind}cap will be reached {first}" if len(reached) == 1 else many)
+    return told or ["no cap will be reached within ten years" if lasting else "every cap is 0, which blocks on purpose"]
+
+
+def _before_the_end(caps: Sequence[CapOutlook], *, of_each: bool = False) -> str:
+    expiring = any(each.outlook and each.outlook.ends == each.facts.end for each in caps)
+    if of_each or len(caps) == 1:
+        return f"before its window ends{' or its key expires' if expiring else ''}"
+    return f"before their windows end{' or their keys expire' if expiring else ''}"
 
 
 def _caps(count: int, verb: str = "") -> str:

@@ -20,14 +20,15 @@ from venice_mcp.tools.forecast_data import (
     key_table,
     model_table,
     money,
+    since_words,
 )
 from venice_mcp.tools.forecast_summary import covered, in_a_sentence
 from venice_mcp.workflows.facts import Facts
-from venice_mcp.workflows.forecasts import CapOutlook, counted
+from venice_mcp.workflows.forecasts import CapOutlook, counted, key_rate
 from venice_mcp.workflows.shares import Share
 
 MOST_CHARACTERS = 3_600
-"""Of text and data together, for a period of a week; every further day has a row of its own."""
+"""Of text and data together as they are sent, for a week; every further day has a row of its own."""
 
 _DAY_CHARACTERS = 40
 
@@ -64,8 +65,8 @@ def told(found: Findings) -> tuple[str, SpendForecast]:
 
 
 def _size(text: str, data: SpendForecast) -> int:
-    held = data.model_dump(mode="json", exclude_none=True)
-    return len(text) + len(json.dumps(held, ensure_ascii=False, separators=(",", ":")))
+    held = (text, data.model_dump(mode="json", exclude_none=True))
+    return sum(len(json.dumps(part, ensure_ascii=False, separators=(",", ":"))) for part in held)
 
 
 def _told(found: Findings, caps: int, keys: int, models: int) -> tuple[str, SpendForecast]:
@@ -87,8 +88,10 @@ def _told(found: Findings, caps: int, keys: int, models: int) -> tuple[str, Spen
         notes=list(found.notes),
     )
     lines = [summary, *(f"WARNING: {warning}" for warning in found.warnings)]
-    lines += [_currency_line(found, unit) for unit in CURRENCIES]
-    lines += [f"{name} {_spark(found, name)}" for name in found.series if name.lower() not in CURRENCIES]
+    if found.key_id is not None:
+        lines += [_key_line(found, unit) for unit in CURRENCIES]
+        lines += [f"Key {name} {_spark(found, name)}" for name in found.series if name.lower() not in CURRENCIES]
+    lines += [_account_line(found, unit) for unit in CURRENCIES]
     lines += _caps_text(found, shown_caps)
     lines += _shares_text("Key", found.spenders[:keys], units, found)
     lines += _shares_text("Model", (found.models or ())[:models], units, found)
@@ -111,12 +114,27 @@ def _spark(found: Findings, name: str) -> str:
     return f"{found.dates[0]} {sparkline(values)} {found.dates[-1]}" if values else ""
 
 
-def _currency_line(found: Findings, unit: Currency) -> str:
+def _key_line(found: Findings, unit: Currency) -> str:
+    """What the key that was asked about spends."""
+    rate, spark = key_rate(found.key_id or "", unit, found.spend), _spark(found, unit.upper())
+    if rate is None or not found.spenders or not _occurs(found, unit):
+        return ""
+    mine = found.spenders[0]
+    begun, changed = found.spend.keys_since.get(found.key_id or ""), mine.change[unit]
+    return (
+        f"Key {unit.upper()}{f' {spark}' if spark else ''}: {money(mine.spender.amounts[unit])} spent"
+        f"{f' in {covered(found)}' if found.spend.keys_days else ''}, {money(rate)} a day{since_words(begun)}"
+        f"{f' ({changed})' if changed else ''}."
+    )
+
+
+def _account_line(found: Findings, unit: Currency) -> str:
     parts: list[str] = []
     if found.known and (found.spend.total(unit) > 0 or change_of(found, unit)):
         changed = change_of(found, unit)
         parts.append(
             f"{money(found.spend.total(unit))} spent, {money(found.spend.per_day(unit))} a day"
+            f"{since_words(found.spend.since.get(unit))}"
             f"{f' ({changed})' if changed else ''}"
         )
     balance, now = (found.account.usd if unit == "usd" else found.account.diem), found.period.now
@@ -129,8 +147,10 @@ def _currency_line(found: Findings, unit: Currency) -> str:
             f"{money(balance.limit - balance.used)} of {money(balance.limit)} left today; at today's pace {pace} used"
             f" at the reset, 00:00 UTC"
         )
-    spark = _spark(found, unit.upper())
-    return f"{unit.upper()}{f' {spark}' if spark else ''}: {'; '.join(parts)}." if parts else ""
+    # The days that are drawn are the key's, if one was asked about.
+    spark = _spark(found, unit.upper()) if found.key_id is None else ""
+    name = unit.upper() if found.key_id is None else f"Account {unit.upper()}"
+    return f"{name}{f' {spark}' if spark else ''}: {'; '.join(parts)}." if parts else ""
 
 
 def _caps_text(found: Findings, shown: Sequence[CapOutlook]) -> list[str]:
@@ -164,7 +184,7 @@ def _future(each: CapOutlook, now: datetime) -> str:
         return f"used up; starts again {_at(found.ends, now)}" if again and found.ends else "used up"
     if found.per_day is None:
         return "rate not known"
-    rate = f"{money(found.per_day)} a day: "
+    rate = f"{money(found.per_day)} a day{since_words(each.since)}: "
     if found.reached_at is not None:
         return f"{rate}reached {_at(found.reached_at, now)}"
     if found.ends is None:

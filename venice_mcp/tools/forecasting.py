@@ -20,10 +20,10 @@ from venice_mcp.tools.fields import KeyId
 from venice_mcp.tools.forecast_data import Findings
 from venice_mcp.tools.forecast_text import told
 from venice_mcp.workflows.facts import Facts, facts_of
-from venice_mcp.workflows.forecasts import Account, account_of, caps_of, is_low
+from venice_mcp.workflows.forecasts import Account, account_of, caps_of, from_first_spending, is_low, named_alike
 from venice_mcp.workflows.readings import ANALYTICS, Readings, readings
-from venice_mcp.workflows.shares import shares
-from venice_mcp.workflows.spending import WEEK_DAYS, Period, Spend, Spender, from_keys
+from venice_mcp.workflows.shares import WEEK_DAYS, from_keys, shares
+from venice_mcp.workflows.spending import Period, Spend, Spender
 
 
 class ForecastSpend(Arguments):
@@ -41,7 +41,7 @@ async def venice_forecast_spend(args: ForecastSpend, ctx: Ctx) -> Annotated[Call
     "who spends it"; for why calls fail now use venice_diagnose. Changes nothing."""
     app = app_of(ctx)
     period = Period(args.lookback_days, app.now())
-    found = _found(args, period, await readings(app.client, period))
+    found = _found(args, period, await readings(app.client, period, app.sleep))
     more: list[ContentBlock] = []
     if args.chart:
         part = await _chart(found)
@@ -70,6 +70,7 @@ def _found(args: ForecastSpend, period: Period, read: Readings) -> Findings:
     spend = read.now or Spend("none", float(args.lookback_days), {}, None, None)
     if spend.keys is None and read.keys is not None:
         spend = replace(spend, keys=from_keys(every), keys_days=WEEK_DAYS)
+    spend = from_first_spending(spend, read.before, period, every)
     balance = read.balance.balances if read.balance else None
     allocation = read.balance.diem_epoch_allocation if read.balance else None
     known = spend if read.now else None
@@ -167,9 +168,7 @@ def _key_series(found: Findings, facts: Facts | None, mine: Spender | None) -> t
     rows = found.spend.by_name.get(name)
     if mine is None or rows is None:
         return {}, "Its days are not shown: Venice tells them only of the keys that cost most."
-    alike = {each.key.id for each in (found.keys or {}).values() if each.key.description == name}
-    alike |= {each.spender.key_id or "" for each in found.spenders if each.spender.name == name}
-    if len(alike) > 1:
+    if len(named_alike(name, found.spend, (found.keys or {}).values())) > 1:
         return {}, "Its days are not shown: other keys have the same description, and Venice adds them up."
     spent = [unit.upper() for unit in CURRENCIES if mine.amounts[unit] > 0]
     label, why = spent[0] if spent else "USD", ""

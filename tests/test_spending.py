@@ -5,14 +5,21 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from venice_mcp.models.wire import AnalyticsAnswer, BalanceAnswer, Key, UsageAnswer
+from venice_mcp.models.wire import AnalyticsAnswer, BalanceAnswer, Key, UsageAnswer, window_end
 from venice_mcp.workflows.facts import Facts, facts_of
-from venice_mcp.workflows.forecasts import CapOutlook, account_of, caps_of, outlook, window_ends
-from venice_mcp.workflows.shares import change, shares
-from venice_mcp.workflows.spending import Period, Spend, Spender, from_analytics, from_keys, from_ledger, midnight
+from venice_mcp.workflows.forecasts import CapOutlook, account_of, caps_of, from_first_spending, key_rate, outlook
+from venice_mcp.workflows.shares import change, from_keys, shares
+from venice_mcp.workflows.spending import (
+    Period,
+    Spend,
+    Spender,
+    from_analytics,
+    from_ledger,
+    midnight,
+)
 
 NOON = datetime(2026, 11, 18, 12, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -20,6 +27,7 @@ AMOUNTS = st.floats(0, 1e12, allow_subnormal=True)
 ANY_NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 DAYS = st.integers(1, 45)
 PERIODS = st.sampled_from(["EPOCH", "MONTH", "LIFETIME", "?"])
+some = settings(max_examples=50)
 
 
 def key(**more: Any) -> Key:
@@ -50,13 +58,15 @@ def spent_by(amounts: dict[str, float], days: float, facts: Facts) -> Spend:
 def one_cap(now: datetime = NOON, rate: float = 0.0, threshold: float = 80, **more: Any) -> CapOutlook:
     """The outlook of a key's only cap when it spent `rate` a day in the last 7 days."""
     mine = facts(now, **more)
-    (found,) = caps_of([mine], spent_by({"usd": rate * 7, "diem": rate * 7}, 7.0, mine), threshold)
+    spend = from_first_spending(spent_by({"usd": rate * 7, "diem": rate * 7}, 7.0, mine), None, Period(7, now), [mine])
+    (found,) = caps_of([mine], spend, threshold)
     return found
 
 
 # --- what holds for any numbers ----------------------------------------------------------------------
 
 
+@some
 @given(used=AMOUNTS, limit=AMOUNTS, per_day=AMOUNTS | st.none(), now=MOMENTS, left=st.floats(1e-6, 40) | st.none())
 def test_nothing_is_reached_in_the_past_or_after_its_window(
     used: float, limit: float, per_day: float | None, now: datetime, left: float | None
@@ -75,6 +85,7 @@ def test_nothing_is_reached_in_the_past_or_after_its_window(
     assert math.isfinite(found.percent)
 
 
+@some
 @given(used=st.floats(0, 1e6), left=st.floats(1e-3, 1e6), per_day=st.floats(1e-6, 1e6), days=st.floats(1e-3, 40))
 def test_a_cap_is_reached_in_its_window_exactly_if_it_is_projected_past_all_of_it(
     used: float, left: float, per_day: float, days: float
@@ -90,6 +101,7 @@ def test_a_cap_that_would_be_reached_when_its_window_ends_is_not_reached() -> No
     assert outlook(0, 10, 10.01, NOON, NOON + timedelta(days=1)).reached_at is not None
 
 
+@some
 @given(now=MOMENTS, days=DAYS)
 def test_a_period_ends_today_and_the_one_before_is_as_long_and_touches_it(now: datetime, days: int) -> None:
     period = Period(days, now)
@@ -101,6 +113,7 @@ def test_a_period_ends_today_and_the_one_before_is_as_long_and_touches_it(now: d
     assert max(days - 1, 1 / 24) <= period.elapsed <= days
 
 
+@some
 @given(rows=st.lists(st.tuples(st.integers(-3, 50), ANY_NUMBER, ANY_NUMBER), max_size=60), now=MOMENTS, days=DAYS)
 def test_rates_are_finite_never_negative_and_those_of_days_add_up(
     rows: list[tuple[int, float, float]], now: datetime, days: int
@@ -121,6 +134,7 @@ def test_rates_are_finite_never_negative_and_those_of_days_add_up(
         )
 
 
+@some
 @given(amounts=st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e6)), min_size=1, max_size=30))
 def test_shares_of_all_keys_make_a_hundred_percent_in_each_currency(amounts: list[tuple[float, float]]) -> None:
     spenders = [Spender(f"k{n}", {"usd": usd, "diem": diem}, f"id{n}") for n, (usd, diem) in enumerate(amounts)]
@@ -131,6 +145,7 @@ def test_shares_of_all_keys_make_a_hundred_percent_in_each_currency(amounts: lis
     assert [each.weight for each in found] == sorted((each.weight for each in found), reverse=True)
 
 
+@some
 @given(now=AMOUNTS, before=AMOUNTS)
 def test_a_change_is_told_for_any_two_rates(now: float, before: float) -> None:
     told = change(now, before)
@@ -139,6 +154,7 @@ def test_a_change_is_told_for_any_two_rates(now: float, before: float) -> None:
     assert (told == "gone") == (now <= 0 and before > 0)
 
 
+@some
 @given(
     used=ANY_NUMBER,
     cap=ANY_NUMBER,
@@ -162,6 +178,7 @@ def test_any_key_gets_an_outlook_and_a_cap_of_zero_never_a_warning(
         assert found.outlook.reached_at >= now
 
 
+@some
 @given(usd=ANY_NUMBER | st.none(), diem=ANY_NUMBER | st.none(), of=ANY_NUMBER | st.none(), now=MOMENTS)
 def test_any_balance_gets_an_outlook(usd: float | None, diem: float | None, of: float | None, now: datetime) -> None:
     found = account_of(usd, diem, of, Spend("analytics", 7.0, {now.date(): {"usd": 3.0, "diem": 2.0}}, [], []), now)
@@ -176,10 +193,10 @@ def test_any_balance_gets_an_outlook(usd: float | None, diem: float | None, of: 
 
 
 def test_windows_end_at_midnight_on_the_first_or_never() -> None:
-    assert window_ends("EPOCH", NOON) == datetime(2026, 11, 19, tzinfo=UTC)
-    assert window_ends("MONTH", NOON) == datetime(2026, 12, 1, tzinfo=UTC)
-    assert window_ends("MONTH", datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
-    assert window_ends("LIFETIME", NOON) is None
+    assert window_end("EPOCH", NOON) == datetime(2026, 11, 19, tzinfo=UTC)
+    assert window_end("MONTH", NOON) == datetime(2026, 12, 1, tzinfo=UTC)
+    assert window_end("MONTH", datetime(2026, 12, 31, 23, 59, tzinfo=UTC)) == datetime(2027, 1, 1, tzinfo=UTC)
+    assert window_end("LIFETIME", NOON) is None
 
 
 def test_a_daily_cap_goes_by_the_pace_of_its_own_day() -> None:
@@ -206,6 +223,12 @@ def test_a_monthly_cap_goes_by_the_rate_of_the_period() -> None:
 
 def test_a_young_key_goes_by_the_days_it_has_existed() -> None:
     found = one_cap(rate=1, createdAt="2026-11-17T12:00:00Z", currentPeriodUsage={"usd": "7"}).outlook
+    assert found is not None
+    assert found.per_day == pytest.approx(7)
+
+
+def test_a_key_made_an_hour_ago_is_not_told_to_spend_that_every_hour() -> None:
+    found = one_cap(rate=1, createdAt="2026-11-18T11:00:00Z").outlook
     assert found is not None
     assert found.per_day == pytest.approx(7)
 
@@ -288,6 +311,86 @@ def test_without_an_allocation_the_analytics_tell_what_was_used_today() -> None:
     assert (found.used, found.limit) == (70, 100)
 
 
+# --- where rates begin -------------------------------------------------------------------------------
+
+WEEK = Period(7, NOON)
+KEY_ID = "e28e82dc-9df2-4b47-b726-d0a222ef2ab5"
+
+
+def analytics(*rows: tuple[str, float, float], **more: Any) -> Spend:
+    """Analytics of the week with these days, their USD and DIEM."""
+    sent = [{"date": day, "USD": usd, "DIEM": diem} for day, usd, diem in rows]
+    spend = from_analytics(AnalyticsAnswer.model_validate({"byDate": sent, **more}), WEEK.dates, WEEK.elapsed)
+    assert spend is not None
+    return spend
+
+
+def by_key(day: str, *, name: str = "k", **totals: float) -> dict[str, Any]:
+    """A key that spent on that day only."""
+    at = int(datetime.fromisoformat(f"{day}T00:00:00Z").timestamp() * 1000)
+    return {
+        "byKey": [{"apiKeyId": KEY_ID, "description": name, **totals}],
+        "byKeyDaily": [{"date": at, name: sum(totals.values())}],
+        "topKeyNames": [name],
+    }
+
+
+@pytest.mark.parametrize(("first", "days"), [("2026-11-18", 1), ("2026-11-17", 1.5), ("2026-11-13", 5.5)])
+def test_a_rate_is_of_the_time_since_the_first_spending_but_a_day_at_least(first: str, days: float) -> None:
+    spend = from_first_spending(analytics((first, 10, 0), ("2026-11-12", 0, 13)), None, WEEK, [])
+    assert spend.per_day("usd") == pytest.approx(10 / days)
+    assert (str(spend.since["usd"].day), spend.since["usd"].days) == (first, days)
+    # The other currency was spent all the time.
+    assert spend.per_day("diem") == 2
+    assert "diem" not in spend.since
+
+
+def test_days_without_spending_count_when_there_was_some_before() -> None:
+    before = Spend("analytics", 7, {date(2026, 11, 10): {"usd": 1.0, "diem": 0.0}}, [], [])
+    now = analytics(("2026-11-18", 13, 13))
+    spend = from_first_spending(now, before, WEEK, [])
+    assert spend.per_day("usd") == 2
+    assert spend.per_day("diem") == 13
+
+
+def test_the_oldest_key_tells_the_hour_of_the_first_day_but_not_of_another() -> None:
+    now = analytics(("2026-11-16", 9, 0))
+    for created, days in (("2026-11-16T18:00:00Z", 1.75), ("2026-11-17T18:00:00Z", 2.5), ("2025-01-01T00:00:00Z", 2.5)):
+        assert from_first_spending(now, None, WEEK, [facts(createdAt=created)]).since["usd"].days == days
+    unsaid = [facts(createdAt="2026-11-16T18:00:00Z"), facts(id="b", createdAt=None)]
+    assert from_first_spending(now, None, WEEK, unsaid).since["usd"].days == 2.5
+
+
+def test_a_key_that_was_first_used_lately_goes_by_the_days_since() -> None:
+    now, mine = analytics(**by_key("2026-11-17", totalUsd=6)), facts(description="k")
+    assert key_rate(KEY_ID, "usd", from_first_spending(now, None, WEEK, [mine])) == 4
+    (cap,) = caps_of([mine], from_first_spending(now, None, WEEK, [mine]), 80)
+    assert cap.since is not None
+    assert str(cap.since.day) == "2026-11-17"
+    # Used before, or not to be told from another of the same name: all days count.
+    before = analytics(**by_key("2026-11-05", totalDiem=1))
+    assert key_rate(KEY_ID, "usd", from_first_spending(now, before, WEEK, [mine])) == pytest.approx(6 / 6.5)
+    alike = [mine, facts(id="b", description="k")]
+    assert key_rate(KEY_ID, "usd", from_first_spending(now, None, WEEK, alike)) == pytest.approx(6 / 6.5)
+
+
+@some
+@given(rows=st.lists(st.tuples(st.integers(-1, 8), st.floats(0, 1e6)), max_size=9), now=MOMENTS, days=DAYS, used=DAYS)
+def test_rates_from_the_first_spending_are_never_lower_and_never_of_less_than_a_day_or_the_period(
+    rows: list[tuple[int, float]], now: datetime, days: int, used: int
+) -> None:
+    period = Period(days, now)
+    sent = [{"date": (now.date() - timedelta(days=ago)).isoformat(), "USD": usd} for ago, usd in rows]
+    plain = from_analytics(AnalyticsAnswer.model_validate({"byDate": sent}), period.dates, period.elapsed)
+    assert plain is not None
+    made = facts(now, createdAt=(now - timedelta(days=used / 7)).isoformat())
+    spend = from_first_spending(plain, None, period, [made])
+    assert spend.per_day("usd") >= plain.per_day("usd")
+    for begun in (*spend.since.values(), *spend.keys_since.values()):
+        assert min(1, period.elapsed) <= begun.days < period.elapsed
+        assert period.first <= begun.day <= period.last
+
+
 # --- Venice's shapes ---------------------------------------------------------------------------------
 
 
@@ -347,7 +450,7 @@ def test_days_that_nobody_can_read_are_no_answer() -> None:
 
 @pytest.mark.parametrize("daily", [None, "odd", [1, None, {"date": "x"}], [{"date": 1e300, "a": 1}], {"a": 1}])
 def test_daily_rows_of_any_shape_break_nothing(daily: Any) -> None:
-    answer = AnalyticsAnswer.model_validate({"byKeyDaily": daily, "topKeyNames": daily, "byModelDaily": daily})
+    answer = AnalyticsAnswer.model_validate({"byKeyDaily": daily, "topKeyNames": daily})
     spend = from_analytics(answer, Period(7, NOON).dates, 6.5)
     assert spend is not None
     assert spend.by_name == {}

@@ -23,6 +23,9 @@ _PATIENCE_S = 15.0
 _WIDTH_IN, _HEIGHT_IN, _DPI = 9.0, 4.5, 100
 _COLOURS = ("#2f6db3", "#d9822b", "#3a9a5b", "#b3446c", "#7a5ca8", "#8a8a8a")
 _MOST_LABELS = 12
+_TITLE, _LABEL, _NAME = 60, 16, 28
+"""Characters of a title, a label and a name: there has to be room for the bars as well."""
+
 _drawing = threading.Lock()  # matplotlib is not made for threads
 _log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ def bar_chart(
         drawable = _drawable()
         figure: Any = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN), dpi=_DPI, layout="constrained")
         canvas: Any = FigureCanvasAgg(figure)
-        figure.suptitle(drawable(title), fontsize=12, parse_math=False)
+        figure.suptitle(drawable(title, _TITLE), fontsize=12, parse_math=False)
         panels = [dict(series)] if y_label is not None else [{name: values} for name, values in series.items()]
         places = range(len(labels))
         step = -(-len(labels) // _MOST_LABELS) or 1
@@ -60,15 +63,17 @@ def bar_chart(
             below = [0.0] * len(labels)
             for index, (name, values) in enumerate(panel.items()):
                 colour = _COLOURS[(number + index) % len(_COLOURS)]
-                axes.bar(places, values, bottom=below, color=colour, width=0.8, label=drawable(name).lstrip("_"))
+                axes.bar(places, values, bottom=below, color=colour, width=0.8, label=drawable(name, _NAME).lstrip("_"))
                 below = [low + value for low, value in zip(below, values, strict=True)]
-            axes.set_ylabel(drawable(y_label if y_label is not None else next(iter(panel))), parse_math=False)
-            axes.set_xticks(places[::step], [drawable(label) for label in labels[::step]], parse_math=False)
+            axes.set_ylabel(drawable(next(iter(panel)) if y_label is None else y_label, _NAME), parse_math=False)
+            axes.set_xticks(places[::step], [drawable(label, _LABEL) for label in labels[::step]], parse_math=False)
             axes.margins(x=0.01)
             axes.set_ylim(bottom=0)
             axes.spines[["top", "right"]].set_visible(False)
             if y_label is not None and len(panel) > 1:
-                for text in axes.legend(fontsize=8, frameon=False).get_texts():
+                legend = axes.legend(fontsize=8, frameon=False)
+                legend.set_in_layout(False)  # many names must not squeeze out the bars
+                for text in legend.get_texts():
                     text.set_parse_math(False)
         figure.align_ylabels()
         image = io.BytesIO()
@@ -76,13 +81,13 @@ def bar_chart(
         return image.getvalue()
 
 
-def _drawable() -> Callable[[str], str]:
+def _drawable() -> Callable[[str, int], str]:
     """Text without what would act on a reader or is not in the font, of which matplotlib warns on stderr."""
     from matplotlib import font_manager
 
     fonts: Any = font_manager
     known = fonts.get_font(fonts.findfont("DejaVu Sans")).get_charmap()  # it comes with matplotlib
-    return lambda text: "".join(char if ord(char) in known else "?" for char in plain(text, 60))
+    return lambda text, most: "".join(char if ord(char) in known else "?" for char in plain(text, most))
 
 
 async def chart_part(

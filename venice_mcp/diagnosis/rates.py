@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from venice_mcp.diagnosis.causes import KNOWN, Cause, Remedy, State, Sure, model_name, over
 from venice_mcp.diagnosis.claims import claims
 from venice_mcp.diagnosis.evidence import Evidence
-from venice_mcp.diagnosis.funds import window_end
 from venice_mcp.diagnosis.hits import Hit, read_hits
 from venice_mcp.diagnosis.tuning import limits_for
+from venice_mcp.models.wire import window_end
 from venice_mcp.text import amount, away, parse_time, plural, quoted
 
 LATELY = timedelta(minutes=15)

@@ -6,6 +6,7 @@ without notice.
 
 import ipaddress
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
@@ -27,6 +28,15 @@ PERIODS = ("EPOCH", "MONTH", "LIFETIME")
 
 WINDOWS = {"EPOCH": "per UTC day", "MONTH": "per UTC month", "LIFETIME": "in its lifetime"}
 """The same in words, for behind an amount."""
+
+
+def window_end(period: str, now: datetime) -> datetime | None:
+    """When a cap's window ends, `now` being UTC; None for LIFETIME and for what is not known."""
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "EPOCH":
+        return today + timedelta(days=1)
+    return (today.replace(day=1) + timedelta(days=32)).replace(day=1) if period == "MONTH" else None
+
 
 PRIVACY = ("PRIVATE_ONLY", "PRIVATE_TEXT", "ALL")
 """Model privacy tiers, narrowest first."""
@@ -194,7 +204,6 @@ class ModelSpec(Wire):
 
     privacy: Text = ""
     offline: bool | None = None
-    name: Text = ""
 
 
 class Model(Wire):
@@ -289,15 +298,12 @@ class ByKey(Wire):
 class AnalyticsAnswer(Wire):
     """getBillingUsageAnalytics (beta, cached for 10 minutes).
 
-    The daily rows are keyed by the names of `top_key_names` and `top_models`, and each number is that name's USD and
-    DIEM together.
+    The daily rows are keyed by `top_key_names`, and each number is that name's USD and DIEM together.
     """
 
     lookback: Text = ""
     by_date: list[ByDate] = Field(default_factory=list[ByDate])
     by_model: list[ByModel] = Field(default_factory=list[ByModel])
     by_key: list[ByKey] = Field(default_factory=list[ByKey])
-    by_model_daily: DailyRows = Field(default_factory=list[dict[str, float | None]])
     by_key_daily: DailyRows = Field(default_factory=list[dict[str, float | None]])
-    top_models: TextList = Field(default_factory=list[str])
     top_key_names: TextList = Field(default_factory=list[str])

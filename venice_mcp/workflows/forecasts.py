@@ -1,13 +1,14 @@
 """When caps and balances will be used up at the present rate. Numbers in, forecast out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
+from venice_mcp.models.wire import window_end
 from venice_mcp.policy.rules import CURRENCIES, Currency
 from venice_mcp.workflows.facts import Facts
-from venice_mcp.workflows.spending import Spend, days_between, key_days, midnight, sane
+from venice_mcp.workflows.spending import Period, Since, Spend, days_between, midnight, sane, since
 
 SOON = timedelta(days=14)
 """What has no window that ends (a LIFETIME cap, the USD balance) is warned of when it lasts no longer."""
@@ -58,28 +59,67 @@ def outlook(used: float, limit: float, per_day: float | None, now: datetime, end
     return Outlook(used, limit, per_day, ends, reached, projected)
 
 
+# --- where rates begin ----------------------------------------------------------------------------
+
+
+def named_alike(name: str, spend: Spend, every: Iterable[Facts]) -> set[str]:
+    """The ids of all keys of this name; the web app's is empty."""
+    spent = {each.key_id or "" for each in spend.keys or () if each.name == name}
+    return spent | {facts.key.id for facts in every if facts.key.description == name}
+
+
+def from_first_spending(spend: Spend, before: Spend | None, period: Period, every: Sequence[Facts]) -> Spend:
+    """The same, with rates that leave out what lies before the first spending, as far as that is known.
+
+    Days without spending count like others when there was spending in the period before.
+    """
+    made = {facts.key.id: facts.created for facts in every}
+    oldest = min((at for at in made.values() if at), default=None) if None not in made.values() else None
+    found: dict[Currency, Since] = {}
+    for unit in CURRENCIES:
+        first = min((day for day, amounts in spend.daily.items() if amounts[unit] > 0), default=None)
+        if first is not None and not (before and before.total(unit) > 0):
+            # The day is all that analytics tell; the oldest key may tell the hour.
+            start = oldest if oldest and oldest.date() == first else midnight(first)
+            if begun := since(start, spend.until or period.now, spend.days):
+                found[unit] = begun
+    keys: dict[str, Since] = {}
+    for key_id, start in {**made, **_first_days(spend, before, every)}.items():
+        start = max((each for each in (start, made.get(key_id)) if each), default=None)
+        if start and (begun := since(start, period.now, spend.keys_days or spend.days)):
+            keys[key_id] = begun
+    return replace(spend, since=found, keys_since=keys)
+
+
+def _first_days(spend: Spend, before: Spend | None, every: Sequence[Facts]) -> dict[str, datetime]:
+    """When keys first spent anything, by id: those that cost most, have their name alone, and spent nothing before."""
+    old = {each.key_id for each in (before.keys if before else None) or () if any(each.amounts.values())}
+    found: dict[str, datetime] = {}
+    for name, days in spend.by_name.items():
+        alike = named_alike(name, spend, every)
+        first = min((day for day, value in days.items() if value > 0), default=None)
+        if first is not None and len(alike) == 1 and not alike & old:
+            found[alike.pop()] = midnight(first)
+    return found
+
+
 # --- caps -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class CapOutlook:
+    """A key's cap and what becomes of it; `since` is where the rate begins when that is within the period."""
+
     facts: Facts
     currency: Currency
     cap: float
     state: State
     outlook: Outlook | None = None
+    since: Since | None = None
 
     @property
     def warned(self) -> bool:
         return self.state in _WARNED
-
-
-def window_ends(period: str, now: datetime) -> datetime | None:
-    """When a cap starts again: EPOCH at 00:00 UTC, MONTH on the first of a UTC month, others never."""
-    today = midnight(now.date())
-    if period == "EPOCH":
-        return today + _DAY
-    return midnight((today.replace(day=1) + 31 * _DAY).replace(day=1).date()) if period == "MONTH" else None
 
 
 def caps_of(every: Sequence[Facts], spend: Spend | None, threshold: float) -> list[CapOutlook]:
@@ -100,16 +140,18 @@ def _cap_of(facts: Facts, currency: Currency, cap: float, spend: Spend | None, t
     if used is None:
         return CapOutlook(facts, currency, cap, "spend not stated")
     now = facts.now
-    starts_again = window_ends(facts.key.limit_period, now)
+    starts_again = window_end(facts.key.limit_period, now)
     ends = min((each for each in (starts_again, facts.end) if each is not None and each > now), default=None)
+    begun = None
     if facts.key.limit_period == "EPOCH":
         # Its own day, not an average: what it did last week says little about today.
         today = midnight(now.date())
         per_day = sane(used) / days_between(max(today, facts.created or today), now)
     else:
-        per_day = key_rate(facts, currency, spend)
+        per_day = key_rate(facts.key.id, currency, spend)
+        begun = spend.keys_since.get(facts.key.id) if spend else None
     found = outlook(sane(used), cap, per_day, now, ends)
-    return CapOutlook(facts, currency, cap, _state(found, now, threshold), found)
+    return CapOutlook(facts, currency, cap, _state(found, now, threshold), found, begun)
 
 
 def _state(found: Outlook, now: datetime, threshold: float) -> State:
@@ -128,16 +170,16 @@ def _badness(each: CapOutlook) -> tuple[int, float, float]:
     return _ORDER[each.state], soon, -max(found.percent, found.projected or 0.0)
 
 
-def key_rate(facts: Facts, currency: Currency, spend: Spend | None) -> float | None:
-    """What a key spends a day: over the period, or since it was made if that is shorter; None if nobody says."""
+def key_rate(key_id: str, currency: Currency, spend: Spend | None) -> float | None:
+    """What a key spends a day: over the period, or since it began if that is shorter; None if nobody says."""
     if spend is None or spend.keys is None:
         return None
-    days = spend.keys_days or spend.days
-    mine = next((each for each in spend.keys if each.key_id == facts.key.id), None)
+    begun = spend.keys_since.get(key_id)
+    mine = next((each for each in spend.keys if each.key_id == key_id), None)
     if mine is None:
         # Analytics list everyone who spent anything; what keys say of themselves may be missing.
         return 0.0 if spend.source == "analytics" else None
-    return mine.amounts[currency] / min(days, key_days(facts, days))
+    return mine.amounts[currency] / (begun.days if begun else spend.keys_days or spend.days)
 
 
 # --- the account ----------------------------------------------------------------------------------

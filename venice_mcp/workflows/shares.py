@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from venice_mcp.policy.rules import CURRENCIES, Currency
+from venice_mcp.workflows.facts import Facts
 from venice_mcp.workflows.spending import Amounts, Spender, sane
+
+WEEK_DAYS = 7.0
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,19 @@ class Share:
     def weight(self) -> float:
         """Its larger share: the two currencies have no common measure."""
         return max(self.percent.values(), default=0.0)
+
+
+def from_keys(every: Sequence[Facts]) -> list[Spender]:
+    """What keys say of the last 7 days, where it is stated."""
+    return [
+        Spender(
+            facts.key.description,
+            {unit: sane(facts.week[unit] or 0.0) for unit in CURRENCIES},
+            facts.key.id,
+        )
+        for facts in every
+        if any(facts.week[unit] is not None for unit in CURRENCIES)
+    ]
 
 
 def shares(

@@ -6,18 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from typing import NamedTuple
 
 from venice_mcp.models.wire import AnalyticsAnswer, ByKey, ByModel, UsageEntry
 from venice_mcp.policy.rules import CURRENCIES, Currency
 from venice_mcp.text import parse_time
-from venice_mcp.workflows.facts import Facts
 
 LEAST = timedelta(hours=1)
-"""A rate is told for no less than this, so that a day or a key that has just begun does not look like a flood."""
+"""A rate is told for no less than this, so that a day that has just begun does not look like a flood."""
 
 _MOST = 1e12
 _DAY = timedelta(days=1)
-_WEEK = timedelta(days=7)
 _CURRENCY: Mapping[str, Currency] = {each: each for each in CURRENCIES}
 _PART = re.compile(r"-llm-[a-z-]+-mtoken$")
 
@@ -72,6 +71,20 @@ class Spender:
     key_id: str | None = None
 
 
+class Since(NamedTuple):
+    """Where a rate begins that is of fewer days than the rest, and how many those are."""
+
+    day: date
+    days: float
+
+
+def since(start: datetime, end: datetime, days: float) -> Since | None:
+    """The time from `start` on, but a day at least; None when that is all of the `days` up to `end`."""
+    start = min(start, end)
+    counted = max((end - start) / _DAY, 1.0)
+    return Since(start.date(), counted) if counted < days else None
+
+
 @dataclass(frozen=True)
 class Spend:
     """What was spent in `days` days. `keys` or `models` are None when the source does not tell them.
@@ -80,6 +93,7 @@ class Spend:
         daily: by day; days without an entry are days without spending.
         keys_days: how many days the amounts of `keys` are for, when it is not `days`.
         until: where a sample ends; later spending is in none of the numbers.
+        since, keys_since: where the rates of a currency and of a key begin, if that is later.
     """
 
     source: str
@@ -90,12 +104,15 @@ class Spend:
     keys_days: float | None = None
     until: datetime | None = None
     by_name: Mapping[str, Mapping[date, float]] = field(default_factory=dict[str, dict[date, float]])
+    since: Mapping[Currency, Since] = field(default_factory=dict[Currency, Since])
+    keys_since: Mapping[str, Since] = field(default_factory=dict[str, Since])
 
     def total(self, currency: Currency) -> float:
         return sane(math.fsum(each.get(currency, 0.0) for each in self.daily.values()))
 
     def per_day(self, currency: Currency) -> float:
-        return self.total(currency) / self.days
+        begun = self.since.get(currency)
+        return self.total(currency) / (begun.days if begun else self.days)
 
 
 def sane(value: float) -> float:
@@ -203,24 +220,3 @@ def from_ledger(entries: Sequence[UsageEntry], period: Period, *, cut: bool) -> 
         [Spender(name, _amounts(sums["usd"], sums["diem"])) for name, sums in models.items()],
         until=until if cut else None,
     )
-
-
-# --- the keys themselves --------------------------------------------------------------------------
-
-
-def from_keys(every: Sequence[Facts]) -> list[Spender]:
-    """What keys say of the last 7 days, where it is stated."""
-    return [
-        Spender(facts.key.description, _amounts(facts.week["usd"] or 0.0, facts.week["diem"] or 0.0), facts.key.id)
-        for facts in every
-        if any(facts.week[currency] is not None for currency in CURRENCIES)
-    ]
-
-
-def key_days(facts: Facts, days: float) -> float:
-    """How many of the last `days` days a key has existed."""
-    since = facts.now - timedelta(days=days)
-    return days_between(max(since, facts.created) if facts.created else since, facts.now)
-
-
-WEEK_DAYS = _WEEK / _DAY

@@ -128,7 +128,7 @@ def _sentence(
     evidence: Evidence, kind: str, model: str, hits: Sequence[Hit], limit: float | None, state: State, others: int
 ) -> str:
     who = f"The {evidence.subject.name(evidence.key)}" if evidence.own_id else "A key of this account"
-    last = away(hits[-1].at, evidence.now)
+    last = away(hits[-1].at, evidence.now) if evidence.now - hits[-1].at >= timedelta(seconds=1) else "just now"
     allows = f" allows {amount(limit)}" if limit is not None else ""
     often = f"{plural(len(hits), 'request')} refused, the last {last}"
     by_others = f", {others} of them by other keys of the account" if others else ""

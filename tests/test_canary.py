@@ -5,6 +5,7 @@ The walk runs in processes of its own, because logging and tracing are global. T
 """
 
 import base64
+import gc
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ from mcp.client.stdio import stdio_client
 from mcp.shared.exceptions import MCPError
 from mcp_types import EmptyResult, Request
 
+from tests.checking import check_schemas_once
 from tests.test_bad_input import HEX_KEY, JWT, OLD_KEY, OTHER_KEY, SIGNATURE
 from tests.test_contract_client import foreign_signature, walk
 from tests.test_harness import (
@@ -263,6 +265,8 @@ def walked(bench: House, era: str, calls: list[tuple[str, Json]], *, misusing: b
 
 def main(era: str, folder: Path) -> None:
     """Walk through everything in this process and write down what was seen."""
+    check_schemas_once()
+    gc.freeze()
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Literal, cast
+from zlib import crc32
 
 import httpx
 import pytest
@@ -364,21 +365,41 @@ def test_answers_that_outgrow_the_contract_break_nothing(tmp_path: Path, how: Gr
 
 
 # Everything Venice sends as a string that a tool may want to read as something else.
-ODD_TIMES = ["", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "\ud83d soon"]
+TIMES_SENT = {"createdAt", "lastUsedAt", "expiresAt", "timestamp", "keyExpiration", "nextEpochBegins", "date"}
+ODD_TIMES = ("", "9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "\ud83d soon")
 
 
-@pytest.mark.parametrize("odd", ODD_TIMES)
-def test_times_that_are_none_break_nothing(tmp_path: Path, odd: str) -> None:
+def odd(value: Any, first: int, whose: str = "") -> Any:
+    """An answer with such times. They take turns from member to member; the same member of a key has the same again,
+    as a key that changed meanwhile would be left alone.
+    """
+    if isinstance(value, list):
+        return [odd(item, first, f"{whose}{at}") for at, item in enumerate(cast("list[Any]", value))]
+    if not isinstance(value, dict):
+        return value
+    members = cast("Json", value)
+    whose = str(members.get("id", whose))
+    return {
+        name: ODD_TIMES[(first + crc32(f"{whose} {name}".encode())) % len(ODD_TIMES)]
+        if name in TIMES_SENT and (item is None or isinstance(item, str))
+        else odd(item, first, whose)
+        for name, item in members.items()
+    }
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_times_that_are_none_break_nothing(tmp_path: Path, first: int) -> None:
     bench = house(tmp_path, environment=KEYS)
     calls = walk(bench)
+    met: set[str] = set()
 
     def change(_sent: Sent, response: httpx.Response) -> httpx.Response:
-        body = json.dumps(response.json())
-        for name in ("createdAt", "lastUsedAt", "expiresAt", "timestamp", "keyExpiration", "nextEpochBegins", "date"):
-            body = re.sub(rf'"{name}": (?:"[^"]*"|null)', lambda _, name=name: f'"{name}": {json.dumps(odd)}', body)
+        body = json.dumps(odd(response.json(), first))
+        met.update(f"{name} {at}" for name in TIMES_SENT for at in ODD_TIMES if f'"{name}": {json.dumps(at)}' in body)
         return httpx.Response(response.status_code, content=body.encode())
 
     bench.edge.change = change
     for tool, arguments in calls:
         result = bench.call(tool, arguments)
         assert not result.is_error, (tool, arguments, text_of(result))
+    assert {f"{name} {at}" for name in ("createdAt", "lastUsedAt", "expiresAt", "timestamp") for at in ODD_TIMES} <= met

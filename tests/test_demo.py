@@ -1,5 +1,12 @@
 """`make demo` shows what it says, fails when something does not hold, and lets a reader refuse."""
 
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("the demo's server and terminal are driven the POSIX way", allow_module_level=True)
+
 import os
 import pty
 import re
@@ -7,11 +14,9 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-
-import pytest
 
 from tests.user import VARIABLES
 
@@ -21,8 +26,6 @@ STEPS = 30
 SECRET = re.compile(r"VENICE_(?:INFERENCE|ADMIN)_KEY_SANDBOX_[A-Za-z0-9]{16,}")
 TAKES_S = 90
 CTRL_C = "ctrl-c"
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the demo's server and pty are driven the POSIX way")
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -129,7 +132,8 @@ def test_whoever_ends_the_demo_by_a_signal_ends_its_sandbox_too(number: signal.S
         with socket.create_connection(("127.0.0.1", int(found[1])), timeout=TAKES_S) as witness:
             process.send_signal(number)
             process.communicate(timeout=TAKES_S)
-            assert witness.recv(1) == b""
+            with suppress(ConnectionResetError):  # how it ends if the sandbox had not come to accepting it
+                assert witness.recv(1) == b""
     assert process.returncode == -number
     assert is_gone(url)
 

@@ -24,8 +24,9 @@ from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitResult, Inp
 from venice_mcp.app import App
 from venice_mcp.sandbox import Sandbox, create_app
 from venice_mcp.secrets import Redactor
-from venice_mcp.server import build_app, build_server
+from venice_mcp.server import build_app, build_server, is_offered
 from venice_mcp.settings import load
+from venice_mcp.tools import TOOLS
 
 LEGACY, MODERN = "legacy", "2026-07-28"
 ERAS = (LEGACY, MODERN)
@@ -34,6 +35,8 @@ INFERENCE_KEY = "VENICE_INFERENCE_KEY_SANDBOX_" + "Z9y8X7w6V5u4T3s2" * 2
 KEYS = {"VENICE_ADMIN_KEY": ADMIN_KEY, "VENICE_API_KEY": INFERENCE_KEY}
 BASE_URL = "http://127.0.0.1:9/api/v1"
 """Nothing listens there: a request that went past the edge would fail."""
+_SCHEMAS: dict[frozenset[str], dict[str, dict[str, Any] | None]] = {}
+"""Of the results of tools, by the names of all that are offered."""
 
 Json = dict[str, Any]
 Forward = Callable[[], Awaitable[httpx.Response]]
@@ -199,7 +202,17 @@ class World:
         self, era: str = MODERN, person: Person | None = None, elicitation: Json | None = None
     ) -> AsyncGenerator[Client]:
         async with connect(InMemoryTransport(self.server), era, person, elicitation) as client:
+            await self._tell_schemas(client)
             yield client
+
+    async def _tell_schemas(self, client: Client) -> None:
+        """What results must look like. In every session a client would list all tools for that after the first call,
+        which took a tenth of a test; what a listing says is looked at by tests of its own.
+        """
+        offered = frozenset(spec.name for spec in TOOLS if is_offered(spec, self.app.settings))
+        if offered not in _SCHEMAS:
+            _SCHEMAS[offered] = {tool.name: tool.output_schema for tool in await self.server.list_tools()}
+        client.session._tool_output_schemas.update(_SCHEMAS[offered])  # pyright: ignore[reportPrivateUsage]
 
     async def call(
         self, tool: str, arguments: Json | None = None, *, era: str = MODERN, person: Person | None = None

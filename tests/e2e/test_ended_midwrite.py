@@ -31,6 +31,12 @@ LOG = "server.log"
 Process = subprocess.Popen[bytes]
 
 
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Generator[SandboxProcess]:
+    with sandbox_process(tmp_path_factory.mktemp("sandbox")) as process:
+        yield process
+
+
 class SlowVenice(ThreadingHTTPServer):
     """Passes everything on to the sandbox at once; answers to `slow` requests are kept until `answering` is set."""
 
@@ -103,9 +109,9 @@ def creating(folder: Path, slow: SlowVenice) -> Generator[Process]:
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM, signal.SIGINT], ids=["stdin closed", "SIGTERM", "SIGINT"])
 def test_a_server_ended_during_a_slow_write_ends_in_time_and_names_the_write(
-    tmp_path: Path, end: signal.Signals | None
+    tmp_path: Path, sandbox: SandboxProcess, end: signal.Signals | None
 ) -> None:
-    with sandbox_process(tmp_path) as sandbox, slow_venice(sandbox) as slow:
+    with slow_venice(sandbox) as slow:
         with creating(tmp_path, slow) as server:
             assert ends_within(server, 2.0, end) < 2.0
         assert server.returncode == 0
@@ -115,8 +121,8 @@ def test_a_server_ended_during_a_slow_write_ends_in_time_and_names_the_write(
         assert "venice_list_api_keys" in said
 
 
-def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(tmp_path: Path) -> None:
-    with sandbox_process(tmp_path) as sandbox, slow_venice(sandbox) as slow:
+def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    with slow_venice(sandbox) as slow:
         before, _ = sandbox.state()
         with creating(tmp_path, slow) as server:
             server.send_signal(signal.SIGTERM)
@@ -130,10 +136,10 @@ def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(tmp_path: 
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM], ids=["stdin closed", "SIGTERM"])
 def test_a_key_whose_secret_nobody_has_seen_yet_is_revoked_when_the_server_ends(
-    tmp_path: Path, end: signal.Signals | None
+    tmp_path: Path, sandbox: SandboxProcess, end: signal.Signals | None
 ) -> None:
     # The key is made, and is being read back before its secret is handed over.
-    with sandbox_process(tmp_path) as sandbox, slow_venice(sandbox, r"GET /api/v1/api_keys/[0-9a-f-]{36}") as slow:
+    with slow_venice(sandbox, r"GET /api/v1/api_keys/[0-9a-f-]{36}") as slow:
         before, _ = sandbox.state()
         with creating(tmp_path, slow) as server:
             assert len(sandbox.state()[0]) == len(before) + 1

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -138,14 +139,21 @@ def dribble_headers(passing: Passing) -> None:
 
 
 def packed(body: bytes, times: int = 1) -> bytes:
-    encoding = ", ".join(["gzip"] * times)
     for _ in range(times):
         body = gzip.compress(body, 6)
-    return sized(body, f"Content-Encoding: {encoding}")
+    return sized(body, f"Content-Encoding: {', '.join(['gzip'] * times)}")
 
 
-BOMB = packed(b" " * 17 * MIB)
-NESTED = packed(b" " * 17 * MIB, 2)
+@cache
+def bomb(mib: int, times: int) -> bytes:
+    """So many MiB of spaces, packed so often. It is the innermost packing that takes time, and it is done once."""
+    return gzip.compress(b" " * mib * MIB if times == 1 else bomb(mib, times - 1), 6)
+
+
+def bombing(mib: int, times: int) -> bytes:
+    return sized(bomb(mib, times), f"Content-Encoding: {', '.join(['gzip'] * times)}")
+
+
 MORE = sized(b'{"success":true,"data":{"id":"forged","apiKey":"forged"}}')
 HTML = b"<html><body>Please log in to the hotel's network</body></html>"
 
@@ -172,8 +180,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "two lengths": forwarded(lambda answer: head_of("Content-Length: 2", "Content-Length: 3") + body_of(answer)),
     "headers without end": forwarded(lambda _answer: b"HTTP/1.1 200 OK\r\nX-More: " + b"m" * 300_000),
-    "a bomb": forwarded(lambda _answer: BOMB),
-    "a bomb in a bomb": forwarded(lambda _answer: NESTED),
+    "a bomb": forwarded(lambda _answer: bombing(17, 1)),
+    "a bomb in a bomb": forwarded(lambda _answer: bombing(17, 2)),
     "a dribble": Fault(dribble, "looked up", SOON_S),
     "a dribble of headers": Fault(dribble_headers, "looked up", SOON_S),
     "packed": forwarded(lambda answer: packed(body_of(answer)), "answered"),
@@ -523,10 +531,10 @@ async def test_a_packed_answer_is_not_unpacked_beyond_its_bound(
             return self._inner.flush()
 
     zlib_decompressobj = zlib.decompressobj
-    bomb = packed(b" " * 100 * MIB, times)
+    huge = bombing(100, times)
     async with house(sandbox, beside, tmp_path, "", PATIENCE_S) as inside:
         monkeypatch.setattr(zlib, "decompressobj", Counting)
-        inside.wire.after = lambda _answer: bomb
+        inside.wire.after = lambda _answer: huge
         said = failed(await inside.call("venice_list_api_keys"))
     assert sentences(said) == [NOTHING]
     assert unpacked <= 4 * 17 * MIB, "it was tried four times"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -43,28 +43,21 @@ def venice(tmp_path_factory: pytest.TempPathFactory) -> Generator[SandboxProcess
         yield process
 
 
-@pytest.fixture
-def server(venice: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
-    with http_server(tmp_path_factory.mktemp("http") / "state", venice.env) as process:
-        yield process
-
-
 class Wire:
     """Opens connections of one kind, and knows everything the server wrote to stderr."""
 
     level = "warning"
     """What a stdio server logs; the HTTP server logs everything."""
 
-    def __init__(self, kind: str, venice: SandboxProcess, server: HttpServer, folder: Path, log: TextIO) -> None:
-        self._kind = kind
-        self.era = ERAS[WIRES.index(kind)]
+    def __init__(self, venice: SandboxProcess, server: HttpServer | None, folder: Path, log: TextIO) -> None:
+        self.era = ERAS[server is not None]
         self._venice = venice
         self._server = server
         self._folder = folder
         self._log = log
 
     def _transport(self) -> AbstractAsyncContextManager[Any]:
-        if self._kind == "http":
+        if self._server is not None:
             return streamable_http_client(self._server.url)
         return stdio(self._folder / "state", self._venice.env, self._log, self.level)
 
@@ -75,13 +68,18 @@ class Wire:
             yield client
 
     def stderr(self) -> str:
-        return (self._server.log if self._kind == "http" else self._folder / "stderr").read_text()
+        return (self._folder / "stderr" if self._server is None else self._server.log).read_text()
 
 
 @pytest.fixture(params=WIRES)
-def wire(request: pytest.FixtureRequest, venice: SandboxProcess, server: HttpServer, tmp_path: Path) -> Generator[Wire]:
-    with (tmp_path / "stderr").open("w") as log:
-        yield Wire(request.param, venice, server, tmp_path, log)
+def wire(request: pytest.FixtureRequest, venice: SandboxProcess, tmp_path: Path) -> Generator[Wire]:
+    with ExitStack() as stack:
+        log = stack.enter_context((tmp_path / "stderr").open("w"))
+        server = None
+        if request.param == "http":
+            (tmp_path / "http").mkdir()
+            server = stack.enter_context(http_server(tmp_path / "http" / "state", venice.env))
+        yield Wire(venice, server, tmp_path, log)
 
 
 class Ledger:

@@ -1,13 +1,15 @@
 import subprocess
 import sys
 from collections import Counter
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.sandbox.door import NOON, Door, Json, open_door
 from venice_mcp import settings
 from venice_mcp.sandbox import SCENARIOS, create_app
+from venice_mcp.sandbox.scenarios import build
 from venice_mcp.sandbox.troubles import TROUBLES
 
 
@@ -72,6 +74,42 @@ def test_a_scenario_is_the_same_every_time_except_for_its_own_secrets() -> None:
     first, second = open_door("demo"), open_door("demo")
     assert first.listed()[2:] == second.listed()[2:]
     assert first.sandbox.admin_key != second.sandbox.admin_key
+
+
+@pytest.mark.parametrize("scenario", ["demo", "large", "cap-diem"])
+def test_a_scenario_is_as_old_whenever_it_begins(scenario: str) -> None:
+    """To the microsecond for keys and hits, while a bill shows whole milliseconds."""
+
+    def ages(began_at: datetime) -> list[object]:
+        account = build(scenario, began_at, ("admin", "inference"))
+        shown = began_at.replace(microsecond=began_at.microsecond // 1000 * 1000)
+        billed = {entry.at for entry in account.usage}
+        keys = [
+            replace(key, created_at=None, expires_at=None, last_used_at=None).__dict__
+            | {
+                "created": key.created_at and began_at - key.created_at,
+                "expires": key.expires_at and began_at - key.expires_at,
+                "used": key.last_used_at and (shown if key.last_used_at in billed else began_at) - key.last_used_at,
+            }
+            for key in account.keys.values()
+        ]
+        bills = [entry.__dict__ | {"at": shown - entry.at} for entry in account.usage]
+        return [keys, bills, [(hit.api_key_id, hit.kind, began_at - hit.at) for hit in account.hits]]
+
+    starts = (NOON, NOON.replace(microsecond=999), datetime(2028, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC))
+    first, *others = (ages(at) for at in starts)
+    assert first[1]
+    assert others == [first, first]
+
+
+def test_accounts_of_a_scenario_share_nothing_that_changes() -> None:
+    one, other = (build("demo", NOON, ("admin", "inference")) for _ in range(2))
+    for key in one.keys.values():
+        key.caps["usd"] = -1
+    one.charge(one.usage[:1])
+    one.log(one.hits[0])
+    assert all(key.caps.get("usd") != -1 for key in other.keys.values())
+    assert (len(other.usage), len(other.hits)) == (len(one.usage) - 1, len(one.hits) - 1)
 
 
 def test_given_secrets_are_the_ones_that_work() -> None:

@@ -16,7 +16,7 @@ import anyio
 from pydantic_core import from_json
 
 from venice_mcp.client.hurry import time_is_left, time_left, tries_allowed
-from venice_mcp.client.network import Begun, proxy_at, tls_context
+from venice_mcp.client.network import Begun, proxy_at, tls_context, trusting_nobody
 from venice_mcp.client.pace import BLOCK_S, MAX_WAIT_S, Blocks, FailureBudget, backoff, wait_asked_for
 from venice_mcp.errors import AnswerLost, VeniceError
 from venice_mcp.secrets import Secret
@@ -321,9 +321,10 @@ class Transport:
                 self._handler = _in_process_sandbox(self._settings)
             live = self._handler is None and self._settings.mode == "live"
             ca_file = self._settings.ca_file if live else None
+            url = urlsplit(self._settings.base_url)
             self._client = httpx.AsyncClient(
                 transport=self._handler,
-                verify=tls_context(ca_file) if self._handler is None else True,
+                verify=tls_context(ca_file) if url.scheme == "https" else trusting_nobody(),
                 proxy=proxy_at(self._settings.proxy, ca_file) if live and self._settings.proxy else None,
                 timeout=httpx.Timeout(30.0, connect=10.0),
                 follow_redirects=False,

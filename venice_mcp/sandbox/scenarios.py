@@ -1,14 +1,15 @@
 """The accounts a sandbox can start with: empty, a team of 25 keys, 500 keys, or a small team with one trouble."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
 
-from venice_mcp.sandbox import traffic, troubles
+from venice_mcp.sandbox import moments, traffic, troubles
 from venice_mcp.sandbox.members import Member, days, key_of, minutes
 from venice_mcp.sandbox.state import MAX_ACTIVE_KEYS, Account, Key, UsageEntry
 from venice_mcp.sandbox.traffic import Burst, Habit, Repeatable
-from venice_mcp.sandbox.troubles import TROUBLES, Trouble
+from venice_mcp.sandbox.troubles import TROUBLES
 
 SCENARIOS: Mapping[str, str] = {
     "empty": "no keys but the two of the sandbox, no usage, no balance",
@@ -19,7 +20,8 @@ SCENARIOS: Mapping[str, str] = {
 # Well-known test addresses of others may be funded one day; this one is no wallet anybody holds.
 UNSTAKED_ADDRESS = "0x000000000000000000000000000000000000dead"
 _SEED = 20_260_821
-
+# Any moment in whole milliseconds would do: everything made up is moved from here to where an account begins.
+_DRAWN_AT = datetime(2026, 8, 21, tzinfo=UTC)
 
 _TEAM: tuple[Member, ...] = (
     Member("ci-pipeline", {"usd": 50}, "MONTH", made=days(310), used=minutes(4)),
@@ -90,17 +92,13 @@ def build(scenario: str, began_at: datetime, secrets_of_own: tuple[str, str]) ->
     """
     if scenario not in SCENARIOS:
         raise ValueError(f"unknown scenario {scenario!r}; expected one of {', '.join(SCENARIOS)}")
-    chance = Repeatable(_SEED)
-    trouble = TROUBLES.get(scenario)
-    admin, inference = _own_keys(began_at, secrets_of_own, trouble, chance)
-    members = troubles.TEAM if trouble else {"empty": (), "demo": _TEAM, "large": _crowd(MAX_ACTIVE_KEYS - 2)}[scenario]
-    keys = [key_of(member, began_at, chance) for member in members]
-    if scenario == "demo":
-        keys = _with_shared_ending(keys)
-    ids = {key.description: key.id for key in reversed(keys)}
-    habits = trouble.habits(ids) if trouble else _habits(scenario, ids)
-    usage = traffic.bills(habits, began_at, chance)
-    keys = [_seen_using(key, usage) for key in keys]
+    drawn, trouble = _drawn(scenario), TROUBLES.get(scenario)
+    shown = moments.as_shown(began_at)
+    usage = tuple(entry.moved(shown - (_DRAWN_AT - entry.at)) for entry in drawn.usage)
+    # The usage ascends, so that the newest bill of a key is the one that stays.
+    billed = {entry.key_id: entry.at for entry in usage}
+    admin, inference, *team = (_moved(key, began_at) for key in drawn.keys)
+    admin, inference = (replace(key, secret=own) for key, own in zip((admin, inference), secrets_of_own, strict=True))
     account = Account(
         scenario=scenario,
         began_at=began_at,
@@ -110,11 +108,12 @@ def build(scenario: str, began_at: datetime, secrets_of_own: tuple[str, str]) ->
         usd_balance=0.0 if scenario == "empty" else 412.75,
         diem_balance=None if scenario == "empty" else 61.5,
         diem_allocation=0.0 if scenario == "empty" else 100.0,
-        keys={key.id: key for key in (admin, inference, *keys)},
+        keys={key.id: key for key in (admin, inference, *(_seen_using(key, billed.get(key.id)) for key in team))},
         usage=usage,
         unstaked={UNSTAKED_ADDRESS},
     )
     if scenario == "demo":
+        ids = _ids(team)
         bursts = [replace(burst, key_id=ids[burst.key_id]) for burst in _BURSTS]
         account.hits = traffic.hits(bursts, began_at)
     if trouble:
@@ -122,12 +121,55 @@ def build(scenario: str, began_at: datetime, secrets_of_own: tuple[str, str]) ->
     return account
 
 
-def _own_keys(began_at: datetime, own: tuple[str, str], trouble: Trouble | None, chance: Repeatable) -> tuple[Key, Key]:
+@dataclass(frozen=True)
+class _Drawn:
+    """What chance decides of a scenario that begins at `_DRAWN_AT`; the two keys of its own are the first."""
+
+    keys: tuple[Key, ...]
+    usage: tuple[UsageEntry, ...]
+
+
+@cache
+def _drawn(scenario: str) -> _Drawn:
+    """Drawn once per process: it takes longer than all else that a sandbox begins with, and tests begin thousands."""
+    chance = Repeatable(_SEED)
+    trouble = TROUBLES.get(scenario)
     admin = Member("venice-mcp sandbox admin", made=days(14), api_key_type="ADMIN")
     inference = replace(trouble.key if trouble else Member(None), description=troubles.OWN_KEY, made=days(14))
-    return (
-        replace(key_of(admin, began_at, chance), secret=own[0]),
-        replace(key_of(inference, began_at, chance), secret=own[1]),
+    own = [key_of(member, _DRAWN_AT, chance) for member in (admin, inference)]
+    team = [key_of(member, _DRAWN_AT, chance) for member in _members(scenario)]
+    if scenario == "demo":
+        team = _with_shared_ending(team)
+    ids = _ids(team)
+    habits = trouble.habits(ids) if trouble else _habits(scenario, ids)
+    return _Drawn((*own, *team), traffic.bills(habits, _DRAWN_AT, chance))
+
+
+def _members(scenario: str) -> Sequence[Member]:
+    if scenario in TROUBLES:
+        return troubles.TEAM
+    if scenario == "large":
+        return _crowd(MAX_ACTIVE_KEYS - 2)
+    return _TEAM if scenario == "demo" else ()
+
+
+def _ids(team: Sequence[Key]) -> dict[str | None, str]:
+    """By description; of two keys that share one, the first."""
+    return {key.description: key.id for key in reversed(team)}
+
+
+def _moved(key: Key, began_at: datetime) -> Key:
+    """A key drawn at `_DRAWN_AT` as that of an account that begins at another time."""
+
+    def moved(at: datetime | None) -> datetime | None:
+        return None if at is None else began_at - (_DRAWN_AT - at)
+
+    return replace(
+        key,
+        caps=dict(key.caps),
+        created_at=moved(key.created_at),
+        expires_at=moved(key.expires_at),
+        last_used_at=moved(key.last_used_at),
     )
 
 
@@ -164,9 +206,8 @@ def _habits(scenario: str, ids: dict[str | None, str]) -> list[Habit]:
     return [Habit(key_id, "zai-org-glm-5-1", 1.0, ("DIEM", "USD")) for key_id in busy]
 
 
-def _seen_using(key: Key, usage: Sequence[UsageEntry]) -> Key:
+def _seen_using(key: Key, billed: datetime | None) -> Key:
     """A key cannot have been used last before its newest bill."""
-    billed = [entry.at for entry in usage if entry.key_id == key.id]
-    if not billed or (key.last_used_at is not None and key.last_used_at >= billed[-1]):
+    if billed is None or (key.last_used_at is not None and key.last_used_at >= billed):
         return key
-    return replace(key, last_used_at=billed[-1])
+    return replace(key, last_used_at=billed)

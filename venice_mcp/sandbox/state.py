@@ -73,6 +73,12 @@ class UsageEntry:
     currency: str
     inference: Inference | None
 
+    def moved(self, at: datetime) -> "UsageEntry":
+        """The same at another time. A scenario moves hundreds, for which `replace` is four times too slow."""
+        entry = object.__new__(UsageEntry)
+        vars(entry).update(vars(self), at=at)
+        return entry
+
 
 @dataclass(frozen=True)
 class LimitHit:

@@ -69,7 +69,7 @@ def test_no_chunking_leaks_any_form_of_a_secret(form: str, data: st.DataObject) 
     assert strip(form)[-20:] not in strip(inner.getvalue())
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(FORMS))
 def test_written_character_by_character_no_form_leaks(form: str) -> None:
     stream, inner = stream_of(knowing(KEY))

@@ -52,12 +52,19 @@ def test_rows_are_read_oldest_first_and_made_harmless() -> None:
 
 @pytest.mark.parametrize(
     "timestamp",
-    ["", "soon", "1763467200000", "1780123045", "2026-11-18", "0001-01-01T00:00:00Z", "2026-11-18T12:05:01Z"],
+    ["", "soon", "17634672", "9780123045", "2026-11-18", "0001-01-01T00:00:00Z", "2026-11-18T12:05:01Z"],
 )
 def test_a_row_without_a_legible_time_is_counted_and_not_guessed(timestamp: str) -> None:
     rows = [row(), LogRow(rate_limit_type="RPM", timestamp=timestamp)]
     hits, illegible = read_hits(rows, NOON)
     assert (len(hits), illegible) == (1, 1)
+
+
+def test_a_unix_time_in_seconds_or_milliseconds_is_a_time() -> None:
+    at = NOON.replace(microsecond=0)
+    for timestamp in (f"{at.timestamp():.0f}", f"{at.timestamp() * 1000:.0f}"):
+        hits, illegible = read_hits([LogRow(rate_limit_type="RPM", timestamp=timestamp)], NOON)
+        assert (hits[0].at, illegible) == (at, 0)
 
 
 def test_a_row_slightly_in_the_future_is_clock_skew() -> None:
@@ -488,7 +495,8 @@ def test_advice_says_what_was_hit_what_helps_and_how_far_to_trust_it() -> None:
     assert lines == [
         f"{MODEL}: 31 refusals by RPM, 2026-11-18 11:59:00 to 12:00:00 UTC, 1 burst, 1 min at the longest.",
         "The hits are short bursts: the same work fits if its requests start one after another.",
-        "Pace: starts 0.45 s apart, 133 a minute (bound by RPM 150), at most 7 under way at once at 3 s each. RPD 30000"
+        "Pace for zai-org-glm-5-1: starts 0.45 s apart, 133 a minute (bound by RPM 150), at most 7 under way at once at"
+        " 3 s each. RPD 30000"
         " then lasts 3 h 22 min; for all day 3.2 s apart.",
         "The log shows refusals only, not how much was let through; the limit is the account's per model, so its other"
         " keys count too.",
@@ -498,11 +506,13 @@ def test_advice_says_what_was_hit_what_helps_and_how_far_to_trust_it() -> None:
 def test_advice_about_a_daily_limit_is_a_pace_for_the_day() -> None:
     lines = advice_lines([group_of(steady(600, 0, 15), "RPD")], paced(LIMITS, 4000, 3.0), LIMITS, full=False)
     assert "Spreading within the day does not help" in lines[1]
-    assert lines[2] == "Pace for all day: starts 3.2 s apart, 27000 requests in 24 h (RPD 30000)."
+    assert lines[2] == "Pace for zai-org-glm-5-1, all day: starts 3.2 s apart, 27000 requests in 24 h (RPD 30000)."
     few = Limits(rpm=20, rpd=8)
     lines = advice_lines([group_of([3 * DAY, 2 * DAY, 1], "RPD")], paced(few), few, full=False)
     assert lines[0].endswith("3 refusals by RPD, 2026-11-15 12:00:00 to 2026-11-18 11:59:59 UTC, sustained.")
-    assert lines[2] == "Pace for all day: starts 12000 s (3 h 20 min) apart, 7 requests in 24 h (RPD 8)."
+    assert (
+        lines[2] == "Pace for zai-org-glm-5-1, all day: starts 12000 s (3 h 20 min) apart, 7 requests in 24 h (RPD 8)."
+    )
 
 
 def test_advice_about_failures_names_no_pace() -> None:

@@ -17,6 +17,7 @@ OURS = [sys.executable, "-m", "venice_mcp", "--sandbox"]
 START_RATIO = 1.20
 MEMORY_RATIO = 1.20
 ALL_TOOLS_TOKENS = 7_500
+TOOL_TOKENS = 400
 TOOL_COUNT = 23
 LISTING_TOKENS = 2_500
 LISTED_KEYS = 50
@@ -94,10 +95,10 @@ def listed_tools(ours: list[str], home: Path) -> list[dict[str, Any]]:
 
 
 def tool_list(tools: list[dict[str, Any]]) -> tuple[list[Line], list[str]]:
-    """What the tool list costs a model, and the tools by cost."""
-    shown = ("name", "description", "inputSchema")
-    costs = Counter({t["name"]: len(compact({k: t[k] for k in shown if k in t})) for t in tools})
-    total = round(costs.total() / 4)
+    """What the tool list costs a model, and the tools by cost; hosts keep results, hints and pictures from it."""
+    unseen = ("outputSchema", "annotations", "icons", "_meta")
+    costs = Counter({t["name"]: len(compact({k: v for k, v in t.items() if k not in unseen})) for t in tools})
+    total, most = round(costs.total() / 4), max(costs.values(), default=0) / 4
     lines = [
         Line("tools listed", f"{TOOL_COUNT}", f"{len(tools)}", len(tools) == TOOL_COUNT),
         Line(
@@ -106,6 +107,7 @@ def tool_list(tools: list[dict[str, Any]]) -> tuple[list[Line], list[str]]:
             f"{total:,}",
             len(tools) > 0 and total <= ALL_TOOLS_TOKENS,
         ),
+        Line("tokens of the costliest tool", f"{TOOL_TOKENS}", f"{most:.0f}", 0 < most <= TOOL_TOKENS),
     ]
     return lines, [f"{cost / 4:6.0f}  {name}" for name, cost in costs.most_common()]
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -115,4 +116,6 @@ class StdioServer:
         """Everything it wrote to stderr up to now."""
         # pread: the child shares this file's position, so it must not be moved.
         size = os.fstat(self._stderr.fileno()).st_size
+        if sys.platform == "win32":
+            return "(not read on Windows)"
         return os.pread(self._stderr.fileno(), size, 0).decode(errors="replace")

@@ -26,7 +26,8 @@ from tests.test_harness import (
     text_of,
 )
 from venice_mcp.tools import TOOLS
-from venice_mcp.tools.build import build, input_schema
+from venice_mcp.tools.build import build
+from venice_mcp.tools.schemas import input_schema
 
 OTHER_KEY = "VENICE_INFERENCE_KEY_q7Rk-2Zx_9vTnB4yLmWc8HsPd3Ge5UjA6FoKi1xCt"
 HEX_KEY = "3b1f9ad2" * 8

@@ -15,9 +15,6 @@ from tests.test_contract_client import walk
 from tests.test_harness import ERAS, MODERN, Json, data_of, house, text_of
 from venice_mcp.tools import TOOLS
 
-MOST_TOKENS = 7_500
-LONGEST_DESCRIPTION = 600
-
 
 def listed(folder: Path, era: str = MODERN) -> list[Tool]:
     bench = house(folder, scenario="empty")
@@ -73,35 +70,30 @@ def test_what_a_model_sees_of_venice_recover(tools: dict[str, Tool]) -> None:
                 "idempotentHint": True,
                 "openWorldHint": True,
             },
-            "description": "Find out what interrupted or lost calls left behind (writes of unknown outcome, keys whose secret reached nobody, unfinished plans) and settle it by reading Venice. revoke ends such a key after a person approved it; acknowledge notes that the person stored a displayed secret; resume goes on with an approved plan.",
+            "description": "Find out what interrupted calls left behind (writes of unknown outcome, keys whose secret reached nobody, unfinished plans) and settle it by reading Venice. Use it when venice_status names open matters. revoke ends such a key after a person approved it; acknowledge notes that the person stored a displayed secret; resume goes on with an approved plan.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
                     "revoke": {
-                        "description": "Key to revoke, one that an open matter names",
+                        "description": "Key that an open matter names",
                         "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
                         "type": "string",
                     },
                     "acknowledge": {
-                        "description": "Key id or entry name; only when the person said that the secret is stored",
-                        "maxLength": 40,
-                        "pattern": "^[A-Za-z0-9/.-]+$",
+                        "description": "Key id or entry, e.g. ABCD-EFGH/1; only when the person said that the secret is stored",
                         "type": "string",
                     },
                     "resume": {
-                        "description": "Plan to go on with",
-                        "pattern": "^[A-Za-z0-9]{4}-[A-Za-z0-9]{4}$",
+                        "description": "Plan to go on with, e.g. ABCD-EFGH",
                         "type": "string",
                     },
                     "undo": {
-                        "description": "Plan whose work to take back, after approval",
-                        "pattern": "^[A-Za-z0-9]{4}-[A-Za-z0-9]{4}$",
+                        "description": "Plan, e.g. ABCD-EFGH, whose work to take back after a person approved it",
                         "type": "string",
                     },
                     "give_up": {
-                        "description": "Plan to drop; what is done stays",
-                        "pattern": "^[A-Za-z0-9]{4}-[A-Za-z0-9]{4}$",
+                        "description": "Plan to drop, e.g. ABCD-EFGH; what is done stays",
                         "type": "string",
                     },
                 },
@@ -127,20 +119,16 @@ def test_what_a_model_sees_of_venice_list_api_keys(tools: dict[str, Tool]) -> No
                 "additionalProperties": False,
                 "properties": {
                     "api_key_type": {"enum": ["INFERENCE", "ADMIN"], "type": "string"},
-                    "text": {"description": "Part of the description, any case", "maxLength": 64, "type": "string"},
+                    "text": {"description": "Part of the description, any case", "type": "string"},
                     "last6_chars": {
                         "description": "How the key ends",
-                        "maxLength": 6,
-                        "pattern": "^[A-Za-z0-9_-]*$",
                         "type": "string",
                     },
                     "unused_for_days": {
                         "description": "Not used, or never used and made, for N days",
-                        "maximum": 36500,
-                        "minimum": 0,
                         "type": "number",
                     },
-                    "expiring_within_days": {"maximum": 36500, "minimum": 0, "type": "number"},
+                    "expiring_within_days": {"type": "number"},
                     "without_cap": {
                         "default": False,
                         "description": "true: only keys with neither a USD nor a DIEM cap",
@@ -177,15 +165,12 @@ def test_what_a_model_sees_of_venice_get_api_key(tools: dict[str, Tool]) -> None
                 "additionalProperties": False,
                 "properties": {
                     "key_id": {
-                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "description": "From venice_list_api_keys",
                         "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
                         "type": "string",
                     },
                     "last6_chars": {
-                        "description": "Instead of key_id: last six characters of the key",
-                        "maxLength": 6,
-                        "minLength": 6,
-                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "description": "Instead: last six characters of the key",
                         "type": "string",
                     },
                 },
@@ -212,12 +197,9 @@ def test_what_a_model_sees_of_venice_find_api_key(tools: dict[str, Tool]) -> Non
                 "properties": {
                     "last6_chars": {
                         "description": "How the key ends; case matters",
-                        "maxLength": 6,
-                        "minLength": 6,
-                        "pattern": "^[A-Za-z0-9_-]{6}$",
                         "type": "string",
                     },
-                    "description": {"description": "All or part of it", "maxLength": 64, "type": "string"},
+                    "description": {"description": "All or part of it", "type": "string"},
                     "configured": {
                         "description": "The key of this type that this server holds",
                         "enum": ["INFERENCE", "ADMIN"],
@@ -240,12 +222,12 @@ def test_what_a_model_sees_of_venice_audit_api_keys(tools: dict[str, Tool]) -> N
                 "idempotentHint": False,
                 "openWorldHint": True,
             },
-            "description": "Audit the hygiene of all keys (caps, expiry, use, ADMIN keys, descriptions, policy), each finding with evidence and the call that mends it. Without page, code or severity: a summary. Changes no key; report_path writes a new file. Show findings before making any call.",
+            "description": "Audit the hygiene of all keys (caps, expiry, use, ADMIN keys, descriptions, policy), each finding with evidence and the call that mends it. Without page, code or severity: a summary. *_days, *_percent and *_count set from when something is found. Changes no key; report_path writes a new file. Show findings before making any call.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    "code": {"description": "Details of a code of the summary", "maxLength": 40, "type": "string"},
+                    "code": {"description": "Details of a code of the summary", "type": "string"},
                     "severity": {
                         "description": "Details of these",
                         "enum": ["high", "medium", "low"],
@@ -260,21 +242,18 @@ def test_what_a_model_sees_of_venice_audit_api_keys(tools: dict[str, Tool]) -> N
                     "limit": {"default": 20, "maximum": 50, "minimum": 1, "type": "integer"},
                     "report_path": {
                         "description": "New .md file, absolute or ~/, for all findings",
-                        "maxLength": 300,
                         "type": "string",
                     },
                     "unused_days": {
                         "default": 30,
                         "description": "At least 7",
-                        "maximum": 36500,
-                        "minimum": 0,
                         "type": "number",
                     },
-                    "never_used_days": {"default": 7, "maximum": 36500, "minimum": 0, "type": "number"},
-                    "expiring_days": {"default": 14, "maximum": 36500, "minimum": 0, "type": "number"},
-                    "cap_percent": {"default": 80, "exclusiveMinimum": 0, "maximum": 100, "type": "number"},
+                    "never_used_days": {"default": 7, "type": "number"},
+                    "expiring_days": {"default": 14, "type": "number"},
+                    "cap_percent": {"default": 80, "type": "number"},
                     "admin_count": {"default": 2, "maximum": 500, "minimum": 0, "type": "integer"},
-                    "admin_age_days": {"default": 90, "maximum": 36500, "minimum": 0, "type": "number"},
+                    "admin_age_days": {"default": 90, "type": "number"},
                     "key_count": {"default": 450, "maximum": 500, "minimum": 1, "type": "integer"},
                 },
             },
@@ -299,49 +278,38 @@ def test_what_a_model_sees_of_venice_create_api_key(tools: dict[str, Tool]) -> N
                 "additionalProperties": False,
                 "properties": {
                     "description": {
-                        "description": "What the key is for, e.g. 'staging backend'; max 64 characters",
+                        "description": "E.g. 'staging backend'; max 64 characters",
                         "type": "string",
                     },
                     "api_key_type": {"default": "INFERENCE", "enum": ["INFERENCE", "ADMIN"], "type": "string"},
                     "consumption_limit": {
-                        "additionalProperties": False,
                         "properties": {
-                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
-                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "usd": {"type": "number"},
+                            "diem": {"type": "number"},
                         },
                         "type": "object",
-                        "description": "Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap",
+                        "description": "Caps; 0 blocks; default: no cap",
                     },
                     "limit_period": {
-                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "description": "EPOCH is a UTC day",
                         "enum": ["EPOCH", "MONTH", "LIFETIME"],
                         "type": "string",
                     },
                     "model_privacy": {
-                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
                         "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
                         "type": "string",
                     },
-                    "expires_in_days": {
-                        "description": "Days from now",
-                        "exclusiveMinimum": 0,
-                        "maximum": 36500,
-                        "type": "number",
-                    },
+                    "expires_in_days": {"type": "number"},
                     "expires_at": {
-                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
-                        "maxLength": 40,
+                        "description": "Or ISO time, e.g. 2027-01-31",
                         "type": "string",
                     },
                     "ip_allowlist": {
-                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "description": "E.g. 203.0.113.0/24; others are locked out",
                         "items": {"type": "string"},
-                        "maxItems": 100,
-                        "minItems": 1,
                         "type": "array",
                     },
                     "deliver_to": {
-                        "additionalProperties": False,
                         "properties": {
                             "kind": {
                                 "enum": ["file", "dotenv", "keyring", "command", "display"],
@@ -349,26 +317,17 @@ def test_what_a_model_sees_of_venice_create_api_key(tools: dict[str, Tool]) -> N
                                 "type": "string",
                             },
                             "path": {
-                                "description": "file, dotenv: absolute or ~/ path; file is made new",
-                                "maxLength": 200,
-                                "minLength": 1,
+                                "description": "Absolute or ~/; a file is made new",
                                 "type": "string",
                             },
-                            "variable": {
-                                "description": "dotenv, keyring: e.g. VENICE_API_KEY",
-                                "maxLength": 64,
-                                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
-                                "type": "string",
-                            },
+                            "variable": {"type": "string"},
                             "name": {
-                                "description": "command: as policy names it",
-                                "maxLength": 40,
-                                "pattern": "^[A-Za-z0-9_-]+$",
+                                "description": "For command",
                                 "type": "string",
                             },
                         },
                         "type": "object",
-                        "description": "Save the secret there, e.g. {'kind': 'dotenv', 'path': '~/app/.env', 'variable': 'VENICE_API_KEY'}; without it the secret is shown in this chat, once",
+                        "description": "E.g. {'kind':'dotenv','path':'~/.env','variable':'VENICE_API_KEY'}, or keyring with variable; without it the secret is shown in this chat, once",
                     },
                 },
                 "required": ["description"],
@@ -394,62 +353,48 @@ def test_what_a_model_sees_of_venice_update_api_key(tools: dict[str, Tool]) -> N
                 "additionalProperties": False,
                 "properties": {
                     "key_id": {
-                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "description": "From venice_list_api_keys",
                         "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
                         "type": "string",
                     },
                     "last6_chars": {
-                        "description": "Instead of key_id: last six characters of the key",
-                        "maxLength": 6,
-                        "minLength": 6,
-                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "description": "Instead: last six characters of the key",
                         "type": "string",
                     },
                     "description": {
-                        "description": "What the key is for, e.g. 'staging backend'; max 64 characters",
+                        "description": "E.g. 'staging backend'; max 64 characters",
                         "type": "string",
                     },
                     "consumption_limit": {
-                        "additionalProperties": False,
                         "properties": {
-                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
-                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "usd": {"type": "number"},
+                            "diem": {"type": "number"},
                         },
                         "type": "object",
-                        "description": "New caps, e.g. {'usd': 5}; 0 blocks, one left out stays",
+                        "description": "New caps per limit_period, e.g. {'usd': 5}; 0 blocks, one left out stays",
                     },
                     "limit_period": {
-                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "description": "EPOCH is a UTC day",
                         "enum": ["EPOCH", "MONTH", "LIFETIME"],
                         "type": "string",
                     },
                     "model_privacy": {
-                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
                         "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
                         "type": "string",
                     },
-                    "expires_in_days": {
-                        "description": "Days from now",
-                        "exclusiveMinimum": 0,
-                        "maximum": 36500,
-                        "type": "number",
-                    },
+                    "expires_in_days": {"type": "number"},
                     "expires_at": {
-                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
-                        "maxLength": 40,
+                        "description": "Or ISO time, e.g. 2027-01-31",
                         "type": "string",
                     },
                     "ip_allowlist": {
-                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "description": "E.g. 203.0.113.0/24; others are locked out",
                         "items": {"type": "string"},
-                        "maxItems": 100,
-                        "minItems": 1,
                         "type": "array",
                     },
                     "clear": {
                         "description": "Remove these; anything left out stays as it is",
                         "items": {"enum": ["usd_cap", "diem_cap", "expires_at", "ip_allowlist"], "type": "string"},
-                        "maxItems": 4,
                         "type": "array",
                     },
                 },
@@ -475,15 +420,12 @@ def test_what_a_model_sees_of_venice_revoke_api_key(tools: dict[str, Tool]) -> N
                 "additionalProperties": False,
                 "properties": {
                     "key_id": {
-                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "description": "From venice_list_api_keys",
                         "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
                         "type": "string",
                     },
                     "last6_chars": {
-                        "description": "Instead of key_id: last six characters of the key",
-                        "maxLength": 6,
-                        "minLength": 6,
-                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "description": "Instead: last six characters of the key",
                         "type": "string",
                     },
                 },
@@ -503,25 +445,21 @@ def test_what_a_model_sees_of_venice_rotate_api_key(tools: dict[str, Tool]) -> N
                 "idempotentHint": False,
                 "openWorldHint": True,
             },
-            "description": "Replace a key by a successor with the same settings after a person approved it: saved to deliver_to, proven to work, only then the old key ends (after a grace period that Venice enforces). Use it on a schedule or when somebody leaves; for a leaked key set leaked. If it says so, call again with the same arguments to go on.",
+            "description": "Replace a key by a successor with the same settings after a person approved it. It is saved to deliver_to and proven to work; only then the old key ends, after a grace period that Venice enforces. Use it on a schedule or when somebody leaves; for a leaked key set leaked. If it says so, call again with the same arguments to go on.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
                     "key_id": {
-                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "description": "From venice_list_api_keys",
                         "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
                         "type": "string",
                     },
                     "last6_chars": {
-                        "description": "Instead of key_id: last six characters of the key",
-                        "maxLength": 6,
-                        "minLength": 6,
-                        "pattern": "^[A-Za-z0-9_-]{6}$",
+                        "description": "Instead: last six characters of the key",
                         "type": "string",
                     },
                     "deliver_to": {
-                        "additionalProperties": False,
                         "properties": {
                             "kind": {
                                 "default": "file",
@@ -529,32 +467,21 @@ def test_what_a_model_sees_of_venice_rotate_api_key(tools: dict[str, Tool]) -> N
                                 "type": "string",
                             },
                             "path": {
-                                "description": "file, dotenv: absolute or ~/ path; file is made new",
-                                "maxLength": 200,
-                                "minLength": 1,
+                                "description": "Absolute or ~/; a file is made new",
                                 "type": "string",
                             },
-                            "variable": {
-                                "description": "dotenv, keyring: e.g. VENICE_API_KEY",
-                                "maxLength": 64,
-                                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
-                                "type": "string",
-                            },
+                            "variable": {"type": "string"},
                             "name": {
-                                "description": "command: as policy names it",
-                                "maxLength": 40,
-                                "pattern": "^[A-Za-z0-9_-]+$",
+                                "description": "For command",
                                 "type": "string",
                             },
                         },
                         "type": "object",
-                        "description": "Where the new secret goes; not display",
+                        "description": "For the new secret, e.g. {'kind':'dotenv','path':'~/.env','variable':'VENICE_API_KEY'}; not display",
                     },
                     "grace_hours": {
                         "default": 24,
-                        "description": "The old key lives on so long; 0 ends it at once",
-                        "maximum": 2160,
-                        "minimum": 0,
+                        "description": "The old key lives on so long, at most 90 days; 0 ends it at once",
                         "type": "number",
                     },
                     "leaked": {
@@ -564,13 +491,11 @@ def test_what_a_model_sees_of_venice_rotate_api_key(tools: dict[str, Tool]) -> N
                     },
                     "own_key": {
                         "default": False,
-                        "description": "Needed for a key this server itself runs on",
+                        "description": "Needed for a key this server runs on",
                         "type": "boolean",
                     },
                     "expires_in_days": {
-                        "description": "Days from now",
-                        "exclusiveMinimum": 0,
-                        "maximum": 36500,
+                        "description": "Of the new key; default: as long as the old one's",
                         "type": "number",
                     },
                 },
@@ -591,81 +516,62 @@ def test_what_a_model_sees_of_venice_provision_api_keys(tools: dict[str, Tool]) 
                 "idempotentHint": True,
                 "openWorldHint": True,
             },
-            "description": "Make many INFERENCE keys from one template after a person approved it, e.g. a capped key per customer; secrets go to files, never the chat. Descriptions that exist are left alone. At 20 keys a minute: call again with the same arguments until it is finished; nobody is asked again.",
+            "description": "Make many INFERENCE keys, one per name, after a person approved it; secrets go to files, never the chat. Use it for customers or stages. Descriptions that exist are left alone. At 20 keys a minute: call again with the same arguments until finished; nobody is asked again.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
                     "consumption_limit": {
-                        "additionalProperties": False,
                         "properties": {
-                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
-                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "usd": {"type": "number"},
+                            "diem": {"type": "number"},
                         },
                         "type": "object",
-                        "description": "Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap",
+                        "description": "Caps; 0 blocks; default: no cap",
                     },
                     "limit_period": {
-                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "description": "EPOCH is a UTC day",
                         "enum": ["EPOCH", "MONTH", "LIFETIME"],
                         "type": "string",
                     },
                     "model_privacy": {
-                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
                         "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
                         "type": "string",
                     },
-                    "expires_in_days": {
-                        "description": "Days from now",
-                        "exclusiveMinimum": 0,
-                        "maximum": 36500,
-                        "type": "number",
-                    },
+                    "expires_in_days": {"type": "number"},
                     "expires_at": {
-                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
-                        "maxLength": 40,
+                        "description": "Or ISO time, e.g. 2027-01-31",
                         "type": "string",
                     },
                     "ip_allowlist": {
-                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "description": "E.g. 203.0.113.0/24; others are locked out",
                         "items": {"type": "string"},
-                        "maxItems": 100,
-                        "minItems": 1,
                         "type": "array",
                     },
                     "names": {
-                        "description": "Either names or names_file",
+                        "description": "Or names_file",
                         "items": {"type": "string"},
-                        "maxItems": 500,
-                        "minItems": 1,
                         "type": "array",
                     },
                     "names_file": {
-                        "description": "CSV (column name) or JSON list, absolute or ~/ path",
-                        "maxLength": 200,
+                        "description": "CSV (column name) or JSON list, absolute or ~/",
                         "type": "string",
                     },
                     "description": {
                         "default": "{name}",
                         "description": "Of each key, e.g. 'cust:{name}'",
-                        "maxLength": 64,
                         "type": "string",
                     },
                     "deliver_to": {
-                        "additionalProperties": False,
                         "properties": {
                             "kind": {"enum": ["files", "csv", "json", "dotenv"], "type": "string"},
                             "path": {
-                                "description": "Absolute or ~/: for files a folder, else the file",
-                                "maxLength": 200,
-                                "minLength": 1,
+                                "description": "Absolute or ~/; for files a folder",
                                 "type": "string",
                             },
                             "variable": {
                                 "default": "VENICE_KEY_{NAME}",
                                 "description": "For dotenv",
-                                "maxLength": 64,
-                                "pattern": "^[A-Za-z_][A-Za-z0-9_]*\\{NAME\\}[A-Za-z0-9_]*$",
                                 "type": "string",
                             },
                         },
@@ -690,63 +596,47 @@ def test_what_a_model_sees_of_venice_update_api_keys(tools: dict[str, Tool]) -> 
                 "idempotentHint": True,
                 "openWorldHint": True,
             },
-            "description": "Make the same change to several keys after a person approved the before and after of each, e.g. a cap for every key that has none. Keys that are so already are left alone; call again to go on.",
+            "description": "Make the same change to several keys after a person approved the before and after of each. Use it for a cap on every key that has none. Keys that are so already are left alone; call again to go on.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
                     "consumption_limit": {
-                        "additionalProperties": False,
                         "properties": {
-                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
-                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "usd": {"type": "number"},
+                            "diem": {"type": "number"},
                         },
                         "type": "object",
-                        "description": "New caps, e.g. {'usd': 5}; 0 blocks, one left out stays",
+                        "description": "New caps per limit_period, e.g. {'usd': 5}; 0 blocks, one left out stays",
                     },
                     "limit_period": {
-                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "description": "EPOCH is a UTC day",
                         "enum": ["EPOCH", "MONTH", "LIFETIME"],
                         "type": "string",
                     },
                     "model_privacy": {
-                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
                         "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
                         "type": "string",
                     },
-                    "expires_in_days": {
-                        "description": "Days from now",
-                        "exclusiveMinimum": 0,
-                        "maximum": 36500,
-                        "type": "number",
-                    },
+                    "expires_in_days": {"type": "number"},
                     "expires_at": {
-                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
-                        "maxLength": 40,
+                        "description": "Or ISO time, e.g. 2027-01-31",
                         "type": "string",
                     },
                     "ip_allowlist": {
-                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "description": "E.g. 203.0.113.0/24; others are locked out",
                         "items": {"type": "string"},
-                        "maxItems": 100,
-                        "minItems": 1,
                         "type": "array",
                     },
                     "clear": {
                         "description": "Remove these; anything left out stays as it is",
                         "items": {"enum": ["usd_cap", "diem_cap", "expires_at", "ip_allowlist"], "type": "string"},
-                        "maxItems": 4,
                         "type": "array",
                     },
                     "key_ids": {
-                        "description": "Ids from venice_list_api_keys",
-                        "items": {
-                            "description": "Key id (UUID) from venice_list_api_keys",
-                            "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
-                            "type": "string",
-                        },
-                        "maxItems": 100,
-                        "minItems": 1,
+                        "description": "From venice_list_api_keys; at most 100",
+                        "examples": [["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"]],
+                        "items": {"type": "string"},
                         "type": "array",
                     },
                 },
@@ -773,14 +663,9 @@ def test_what_a_model_sees_of_venice_revoke_api_keys(tools: dict[str, Tool]) -> 
                 "additionalProperties": False,
                 "properties": {
                     "key_ids": {
-                        "description": "Ids from venice_list_api_keys",
-                        "items": {
-                            "description": "Key id (UUID) from venice_list_api_keys",
-                            "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
-                            "type": "string",
-                        },
-                        "maxItems": 100,
-                        "minItems": 1,
+                        "description": "From venice_list_api_keys; at most 100",
+                        "examples": [["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"]],
+                        "items": {"type": "string"},
                         "type": "array",
                     }
                 },
@@ -811,7 +696,7 @@ def test_what_a_model_sees_of_venice_get_rate_limits(tools: dict[str, Tool]) -> 
                         "enum": ["INFERENCE", "ADMIN"],
                         "type": "string",
                     },
-                    "model": {"description": "Part of a model id", "maxLength": 100, "type": "string"},
+                    "model": {"description": "Part of a model id", "type": "string"},
                 },
             },
         }
@@ -850,7 +735,7 @@ def test_what_a_model_sees_of_venice_get_web3_token(tools: dict[str, Tool]) -> N
                 "idempotentHint": False,
                 "openWorldHint": True,
             },
-            "description": "Get a token to sign with a wallet kept elsewhere (15 minutes, personal_sign of its text), then pass it with address and signature to venice_create_web3_api_key. Not needed with a configured wallet.",
+            "description": "Get a token to sign with a wallet kept elsewhere, good for 15 minutes. Sign its text with personal_sign, then pass it with address and signature to venice_create_web3_api_key. Not needed with a configured wallet.",
             "input": {"type": "object", "additionalProperties": False, "properties": {}},
         }
     )
@@ -859,64 +744,53 @@ def test_what_a_model_sees_of_venice_get_web3_token(tools: dict[str, Tool]) -> N
 def test_what_a_model_sees_of_venice_create_web3_api_key(tools: dict[str, Tool]) -> None:
     assert seen(tools["venice_create_web3_api_key"]) == snapshot(
         {
-            "title": "Mint an API key with a wallet",
+            "title": "Mint a key with a wallet",
             "annotations": {
-                "title": "Mint an API key with a wallet",
+                "title": "Mint a key with a wallet",
                 "readOnlyHint": False,
                 "destructiveHint": False,
                 "idempotentHint": False,
                 "openWorldHint": True,
             },
-            "description": "Mint a key for a wallet with staked VVV after a person approved it. Signs with the configured wallet, or takes address, signature and token made elsewhere. Prefer INFERENCE, a cap and deliver_to.",
+            "description": "Mint a key for a wallet with staked VVV after a person approved it. The configured wallet signs; without one give address, signature and token of venice_get_web3_token. Prefer a cap and deliver_to.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
                     "description": {
                         "default": "Web3 API Key",
-                        "description": "What the key is for, e.g. 'staging backend'; max 64 characters",
+                        "description": "Max 64 characters",
                         "type": "string",
                     },
                     "api_key_type": {"default": "INFERENCE", "enum": ["INFERENCE", "ADMIN"], "type": "string"},
                     "consumption_limit": {
-                        "additionalProperties": False,
                         "properties": {
-                            "usd": {"maximum": 9999999999, "minimum": 0, "type": "number"},
-                            "diem": {"maximum": 9999999999, "minimum": 0, "type": "number"},
+                            "usd": {"type": "number"},
+                            "diem": {"type": "number"},
                         },
                         "type": "object",
-                        "description": "Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap",
+                        "description": "Caps; 0 blocks; default: no cap",
                     },
                     "limit_period": {
-                        "description": "Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month",
+                        "description": "EPOCH is a UTC day",
                         "enum": ["EPOCH", "MONTH", "LIFETIME"],
                         "type": "string",
                     },
                     "model_privacy": {
-                        "description": "Models the key may use; PRIVATE_ONLY is narrowest",
                         "enum": ["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
                         "type": "string",
                     },
-                    "expires_in_days": {
-                        "description": "Days from now",
-                        "exclusiveMinimum": 0,
-                        "maximum": 36500,
-                        "type": "number",
-                    },
+                    "expires_in_days": {"type": "number"},
                     "expires_at": {
-                        "description": "Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days",
-                        "maxLength": 40,
+                        "description": "Or ISO time, e.g. 2027-01-31",
                         "type": "string",
                     },
                     "ip_allowlist": {
-                        "description": "Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
+                        "description": "E.g. 203.0.113.0/24; others are locked out",
                         "items": {"type": "string"},
-                        "maxItems": 100,
-                        "minItems": 1,
                         "type": "array",
                     },
                     "deliver_to": {
-                        "additionalProperties": False,
                         "properties": {
                             "kind": {
                                 "enum": ["file", "dotenv", "keyring", "command", "display"],
@@ -924,38 +798,21 @@ def test_what_a_model_sees_of_venice_create_web3_api_key(tools: dict[str, Tool])
                                 "type": "string",
                             },
                             "path": {
-                                "description": "file, dotenv: absolute or ~/ path; file is made new",
-                                "maxLength": 200,
-                                "minLength": 1,
+                                "description": "Absolute or ~/; a file is made new",
                                 "type": "string",
                             },
-                            "variable": {
-                                "description": "dotenv, keyring: e.g. VENICE_API_KEY",
-                                "maxLength": 64,
-                                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
-                                "type": "string",
-                            },
+                            "variable": {"type": "string"},
                             "name": {
-                                "description": "command: as policy names it",
-                                "maxLength": 40,
-                                "pattern": "^[A-Za-z0-9_-]+$",
+                                "description": "For command",
                                 "type": "string",
                             },
                         },
                         "type": "object",
-                        "description": "Save the secret there, e.g. {'kind': 'dotenv', 'path': '~/app/.env', 'variable': 'VENICE_API_KEY'}; without it the secret is shown in this chat, once",
+                        "description": "E.g. {'kind':'dotenv','path':'~/.env','variable':'VENICE_API_KEY'}; else the secret is shown here",
                     },
-                    "address": {
-                        "description": "Only with a signature made elsewhere",
-                        "pattern": "^0x[0-9a-fA-F]{40}$",
-                        "type": "string",
-                    },
-                    "signature": {
-                        "description": "personal_sign of token",
-                        "pattern": "^0x[0-9a-fA-F]{130}$",
-                        "type": "string",
-                    },
-                    "token": {"description": "From venice_get_web3_token", "maxLength": 4096, "type": "string"},
+                    "address": {"type": "string"},
+                    "signature": {"type": "string"},
+                    "token": {"type": "string"},
                 },
             },
         }
@@ -995,14 +852,12 @@ def test_what_a_model_sees_of_venice_get_billing_usage(tools: dict[str, Tool]) -
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    "start": {"description": "Date or ISO time, inclusive", "maxLength": 40, "type": "string"},
-                    "end": {"description": "Exclusive", "maxLength": 40, "type": "string"},
+                    "start": {"description": "Date or ISO time, e.g. 2027-01-31; inclusive", "type": "string"},
+                    "end": {"description": "Exclusive, e.g. 2027-02-01", "type": "string"},
                     "currency": {"enum": ["USD", "DIEM", "BUNDLED_CREDITS"], "type": "string"},
                     "page_size": {"default": 50, "maximum": 200, "minimum": 10, "type": "integer"},
                     "cursor": {
                         "description": "next_cursor of the page before; alone",
-                        "maxLength": 512,
-                        "pattern": "^[A-Za-z0-9_-]+$",
                         "type": "string",
                     },
                 },
@@ -1028,8 +883,8 @@ def test_what_a_model_sees_of_venice_get_usage_analytics(tools: dict[str, Tool])
                 "additionalProperties": False,
                 "properties": {
                     "lookback_days": {"maximum": 90, "minimum": 1, "type": "integer"},
-                    "start_date": {"pattern": "^\\d{4}-\\d{2}-\\d{2}$", "type": "string"},
-                    "end_date": {"pattern": "^\\d{4}-\\d{2}-\\d{2}$", "type": "string"},
+                    "start_date": {"description": "E.g. 2027-01-31", "type": "string"},
+                    "end_date": {"description": "E.g. 2027-02-28", "type": "string"},
                 },
             },
         }
@@ -1052,10 +907,9 @@ def test_what_a_model_sees_of_venice_diagnose(tools: dict[str, Tool]) -> None:
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    "model": {"description": "Model id of the failing calls", "maxLength": 120, "type": "string"},
+                    "model": {"description": "Model id of the failing calls", "type": "string"},
                     "error": {
                         "description": "The error as it came: status, headers, body, e.g. curl -i output",
-                        "maxLength": 20000,
                         "type": "string",
                     },
                     "api_key_type": {
@@ -1070,11 +924,9 @@ def test_what_a_model_sees_of_venice_diagnose(tools: dict[str, Tool]) -> None:
                     },
                     "tokens_per_request": {
                         "description": "For the pace; default: from usage",
-                        "exclusiveMinimum": 0,
-                        "maximum": 100000000.0,
                         "type": "number",
                     },
-                    "latency_s": {"description": "Likewise", "exclusiveMinimum": 0, "maximum": 86400, "type": "number"},
+                    "latency_s": {"description": "Likewise", "type": "number"},
                     "chart": {"default": False, "description": "Add a PNG of the refusals", "type": "boolean"},
                 },
             },
@@ -1093,7 +945,7 @@ def test_what_a_model_sees_of_venice_forecast_spend(tools: dict[str, Tool]) -> N
                 "idempotentHint": True,
                 "openWorldHint": True,
             },
-            "description": 'Forecast spending: burn rate in USD and DIEM, when the balance and each key\'s cap will be used up at this rate, which keys and models cost most and what changed against the period before. Use it for "how long will it last" and "who spends it"; for why calls fail now use venice_diagnose. Changes nothing.',
+            "description": 'Forecast spending: burn rate in USD and DIEM, when the balance and each key\'s cap will be used up, and which keys and models cost most. Compares with the period before. Use it for "how long will it last" and "who spends it"; for why calls fail now use venice_diagnose. Changes nothing.',
             "input": {
                 "type": "object",
                 "additionalProperties": False,
@@ -1108,12 +960,10 @@ def test_what_a_model_sees_of_venice_forecast_spend(tools: dict[str, Tool]) -> N
                     "threshold_percent": {
                         "default": 80,
                         "description": "Warn of caps and DIEM used so far",
-                        "maximum": 100,
-                        "minimum": 1,
                         "type": "number",
                     },
                     "key_id": {
-                        "description": "Key id (UUID) from venice_list_api_keys",
+                        "description": "From venice_list_api_keys",
                         "examples": ["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
                         "type": "string",
                     },
@@ -1142,9 +992,7 @@ def test_what_a_model_sees_of_venice_scan_for_leaked_keys(tools: dict[str, Tool]
                 "properties": {
                     "folders": {
                         "description": "Absolute or ~/ paths",
-                        "items": {"maxLength": 1000, "minLength": 1, "type": "string"},
-                        "maxItems": 20,
-                        "minItems": 1,
+                        "items": {"type": "string"},
                         "type": "array",
                     },
                     "git_history": {
@@ -1177,51 +1025,12 @@ def test_both_eras_list_the_same_tools(tmp_path: Path) -> None:
     assert first == second
 
 
-def test_every_annotation_is_stated_and_fits_the_tool(tools: dict[str, Tool]) -> None:
-    for name, tool in tools.items():
-        assert tool.title
-        notes = tool.annotations
-        assert notes is not None
-        stated = (notes.read_only_hint, notes.destructive_hint, notes.idempotent_hint, notes.open_world_hint)
-        assert all(isinstance(hint, bool) for hint in stated), name
-        # venice_recover revokes when it is told to.
-        destroys = any(word in name for word in ("_update_", "_revoke_", "_rotate_")) or name == "venice_recover"
-        # venice_audit_api_keys writes a new file when it is told to.
-        writes = "_create_" in name or "_provision_" in name or destroys or name == "venice_audit_api_keys"
-        assert notes.read_only_hint is not writes, name
-        assert notes.destructive_hint is destroys, name
-
-
-def test_descriptions_are_short(tools: dict[str, Tool]) -> None:
-    for name, tool in tools.items():
-        assert tool.description, name
-        assert len(tool.description) < LONGEST_DESCRIPTION, name
-        assert "\n" not in tool.description
-
-
-def test_all_tools_together_cost_a_model_little(tools: dict[str, Tool]) -> None:
-    shown = [
-        {"name": tool.name, "description": tool.description, "input_schema": tool.input_schema}
-        for tool in tools.values()
-    ]
-    cost = len(json.dumps(shown, ensure_ascii=False, separators=(",", ":"))) / 4
-    assert cost <= MOST_TOKENS
-
-
-def test_input_schemas_are_valid_and_closed(tools: dict[str, Tool]) -> None:
-    def objects(node: Any) -> list[Json]:
-        if isinstance(node, list):
-            return [found for item in cast("list[Any]", node) for found in objects(item)]
-        if not isinstance(node, dict):
-            return []
-        own = cast("Json", node)
-        here = [own] if own.get("type") == "object" else []
-        return here + [found for item in own.values() for found in objects(item)]
-
-    for name, tool in tools.items():
+def test_input_schemas_are_valid_and_in_one_piece(tools: dict[str, Tool]) -> None:
+    for tool in tools.values():
         jsonschema.Draft202012Validator.check_schema(tool.input_schema)
-        for found in objects(tool.input_schema):
-            assert found.get("additionalProperties") is False, name
+        assert tool.input_schema["type"] == "object"
+        assert tool.input_schema["additionalProperties"] is False
+        assert "$ref" not in json.dumps(tool.input_schema)
 
 
 def test_real_results_fit_their_output_schemas_and_their_text_is_no_json(

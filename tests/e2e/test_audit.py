@@ -2,6 +2,7 @@
 
 import json
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ NASTY = "|`<b>\\" * 12
 
 
 def size(result: Any) -> int:
-    """Characters of the whole result as it is sent."""
-    return len(result.model_dump_json(by_alias=True, exclude_none=True))
+    """Characters of the result as it is sent, but for what the SDK says of the server, which no model sees."""
+    return len(result.model_dump_json(by_alias=True, exclude_none=True, exclude={"meta"}))
 
 
 async def findings(venice: World, **arguments: Any) -> list[Json]:
@@ -166,6 +167,7 @@ async def test_thresholds_out_of_bounds_are_refused_by_name(tmp_path: Path, argu
 # --- the file -------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="reports are private files")
 async def test_a_report_is_a_new_private_file_with_every_finding(tmp_path: Path) -> None:
     venice = world(tmp_path)
     path = tmp_path / "audit.md"
@@ -180,6 +182,7 @@ async def test_a_report_is_a_new_private_file_with_every_finding(tmp_path: Path)
     assert (len(venice.edge.sent) > 0, venice.edge.writes) == (True, [])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="reports are private files")
 async def test_a_report_overwrites_nothing_and_goes_where_secrets_may_go(tmp_path: Path) -> None:
     mine, other = tmp_path / "mine", tmp_path / "other"
     mine.mkdir(mode=0o700)
@@ -210,6 +213,7 @@ async def test_a_report_overwrites_nothing_and_goes_where_secrets_may_go(tmp_pat
     done(await venice.call(AUDIT, {"report_path": str(mine / "ok.md")}))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="reports are private files")
 async def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
@@ -229,6 +233,7 @@ async def test_a_read_only_policy_offers_the_audit_but_no_file(tmp_path: Path) -
     assert (path.exists(), len(venice.edge.sent)) == (False, sent)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="reports are private files")
 async def test_a_secret_in_a_description_reaches_neither_answer_nor_file(tmp_path: Path) -> None:
     venice = world(tmp_path, limits=False)
     secret = KEYS["VENICE_API_KEY"]
@@ -254,6 +259,7 @@ async def test_a_call_for_many_keys_can_be_made_as_it_stands(tmp_path: Path) -> 
     assert not {row["key_id"] for row in await findings(venice, code="no_cap")} & set(call["arguments"]["key_ids"])
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="reports are private files")
 async def test_the_rotation_that_is_named_can_be_begun_in_a_folder_of_the_policy(tmp_path: Path) -> None:
     venice = operated(tmp_path, f"[secrets]\nfolders = ['{tmp_path}']\n", limits=False)
     old = done(await venice.call(AUDIT, {"code": "admin_age", "limit": 50}))

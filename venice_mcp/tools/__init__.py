@@ -71,7 +71,7 @@ TOOLS: tuple[ToolSpec, ...] = (
     ToolSpec(
         venice_create_web3_api_key,
         a.CreateWeb3ApiKey,
-        "Mint an API key with a wallet",
+        "Mint a key with a wallet",
         read_only=False,
         idempotent=False,
     ),

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from venice_mcp.secrets import DISPLAY, KEY_SHAPE, Destination, looks_like_secret
 from venice_mcp.tools.fields import (
+    MAX_DESCRIPTION,
     MAX_TEXT,
     PASTED,
     Allowlist,
@@ -50,24 +51,13 @@ class Sink(BaseModel):
     path: (
         Annotated[
             str,
-            Field(min_length=1, max_length=200, description="file, dotenv: absolute or ~/ path; file is made new"),
+            Field(min_length=1, max_length=200, description="Absolute or ~/; a file is made new"),
             AfterValidator(clean_text),
         ]
         | None
     ) = None
-    variable: (
-        Annotated[
-            str,
-            Field(
-                max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="dotenv, keyring: e.g. VENICE_API_KEY"
-            ),
-        ]
-        | None
-    ) = None
-    name: (
-        Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9_-]+$", description="command: as policy names it")]
-        | None
-    ) = None
+    variable: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    name: Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9_-]+$", description="For command")] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -171,12 +161,7 @@ class ListApiKeys(Arguments):
 class LimitArguments(Arguments):
     """What a new key may do."""
 
-    consumption_limit: (
-        Annotated[
-            Limit, Field(description="Spending caps per limit_period, e.g. {'usd': 5}; 0 blocks, left out is no cap")
-        ]
-        | None
-    ) = None
+    consumption_limit: Annotated[Limit, Field(description="Caps; 0 blocks; default: no cap")] | None = None
     limit_period: Period | None = None
     model_privacy: Privacy | None = None
     expires_in_days: ExpiresInDays | None = None
@@ -207,8 +192,8 @@ class KeySettingsArguments(LimitArguments):
         Annotated[
             Sink,
             Field(
-                description="Save the secret there, e.g. {'kind': 'dotenv', 'path': '~/app/.env', 'variable':"
-                " 'VENICE_API_KEY'}; without it the secret is shown in this chat, once"
+                description="E.g. {'kind':'dotenv','path':'~/.env','variable':'VENICE_API_KEY'}, or keyring with"
+                " variable; without it the secret is shown in this chat, once"
             ),
         ]
         | None
@@ -227,7 +212,8 @@ class ChangeArguments(Arguments):
     """What may be changed on several keys alike."""
 
     consumption_limit: (
-        Annotated[Limit, Field(description="New caps, e.g. {'usd': 5}; 0 blocks, one left out stays")] | None
+        Annotated[Limit, Field(description="New caps per limit_period, e.g. {'usd': 5}; 0 blocks, one left out stays")]
+        | None
     ) = None
     limit_period: Period | None = None
     model_privacy: Privacy | None = None
@@ -288,22 +274,27 @@ PlanCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{4}-[A-Za-z0-9]{4}$"), Aft
 
 
 class Recover(Arguments):
-    revoke: Annotated[KeyId, Field(description="Key to revoke, one that an open matter names")] | None = None
+    revoke: Annotated[KeyId, Field(description="Key that an open matter names")] | None = None
     acknowledge: (
         Annotated[
             str,
             Field(
                 max_length=40,
                 pattern=r"^[A-Za-z0-9/.-]+$",
-                description="Key id or entry name; only when the person said that the secret is stored",
+                description="Key id or entry, e.g. ABCD-EFGH/1; only when the person said that the secret is stored",
             ),
         ]
         | None
     ) = None
 
-    resume: Annotated[PlanCode, Field(description="Plan to go on with")] | None = None
-    undo: Annotated[PlanCode, Field(description="Plan whose work to take back, after approval")] | None = None
-    give_up: Annotated[PlanCode, Field(description="Plan to drop; what is done stays")] | None = None
+    resume: Annotated[PlanCode, Field(description="Plan to go on with, e.g. ABCD-EFGH")] | None = None
+    undo: (
+        Annotated[
+            PlanCode, Field(description="Plan, e.g. ABCD-EFGH, whose work to take back after a person approved it")
+        ]
+        | None
+    ) = None
+    give_up: Annotated[PlanCode, Field(description="Plan to drop, e.g. ABCD-EFGH; what is done stays")] | None = None
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
@@ -327,14 +318,20 @@ class GetRateLimitLog(Arguments):
 class CreateWeb3ApiKey(KeySettingsArguments):
     OPAQUE_FIELDS: ClassVar[frozenset[str]] = frozenset({"token", "signature"})
 
-    description: Description = "Web3 API Key"
-    address: (
-        Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$", description="Only with a signature made elsewhere")] | None
+    description: Annotated[Description, Field(description=f"Max {MAX_DESCRIPTION} characters")] = "Web3 API Key"
+    address: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")] | None = None
+    signature: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{130}$")] | None = None
+    token: Annotated[str, Field(max_length=4096)] | None = None
+    deliver_to: (
+        Annotated[
+            Sink,
+            Field(
+                description="E.g. {'kind':'dotenv','path':'~/.env','variable':'VENICE_API_KEY'}; else the secret is"
+                " shown here"
+            ),
+        ]
+        | None
     ) = None
-    signature: Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{130}$", description="personal_sign of token")] | None = (
-        None
-    )
-    token: Annotated[str, Field(max_length=4096, description="From venice_get_web3_token")] | None = None
 
     @model_validator(mode="after")
     def _all_or_none(self) -> Self:
@@ -349,8 +346,10 @@ class CreateWeb3ApiKey(KeySettingsArguments):
 
 
 class GetBillingUsage(Arguments):
-    start: Annotated[str, Field(max_length=40, description="Date or ISO time, inclusive")] | None = None
-    end: Annotated[str, Field(max_length=40, description="Exclusive")] | None = None
+    start: Annotated[str, Field(max_length=40, description="Date or ISO time, e.g. 2027-01-31; inclusive")] | None = (
+        None
+    )
+    end: Annotated[str, Field(max_length=40, description="Exclusive, e.g. 2027-02-01")] | None = None
     currency: Literal["USD", "DIEM", "BUNDLED_CREDITS"] | None = None
     page_size: Annotated[int, Field(ge=10, le=200)] = 50
     cursor: (
@@ -376,8 +375,8 @@ class GetBillingUsage(Arguments):
 
 class GetUsageAnalytics(Arguments):
     lookback_days: Annotated[int, Field(ge=1, le=90)] | None = None
-    start_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
-    end_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    start_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="E.g. 2027-01-31")] | None = None
+    end_date: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="E.g. 2027-02-28")] | None = None
 
     @model_validator(mode="after")
     def _pair(self) -> Self:

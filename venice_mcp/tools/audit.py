@@ -78,8 +78,8 @@ class AuditApiKeys(Arguments):
 
 async def venice_audit_api_keys(args: AuditApiKeys, ctx: Ctx) -> Annotated[CallToolResult, Audit]:
     """Audit the hygiene of all keys (caps, expiry, use, ADMIN keys, descriptions, policy), each finding with evidence
-    and the call that mends it. Without page, code or severity: a summary. Changes no key; report_path writes a new
-    file. Show findings before making any call."""
+    and the call that mends it. Without page, code or severity: a summary. *_days, *_percent and *_count set from when
+    something is found. Changes no key; report_path writes a new file. Show findings before making any call."""
     app = app_of(ctx)
     if args.report_path is not None:
         _check_report(app, args.report_path)

@@ -11,12 +11,11 @@ from typing import Any, cast, get_args
 
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
-from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata, func_metadata
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ContentBlock, TextContent, ToolAnnotations
 from pydantic import ValidationError
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema, from_json, to_json
+from pydantic_core import from_json, to_json
 
 from venice_mcp.app import App, app_of
 from venice_mcp.asking import noting_questions
@@ -28,6 +27,7 @@ from venice_mcp.store import actor
 from venice_mcp.text import plain, quoted
 from venice_mcp.tools.arguments import NOT_TEXT, Arguments
 from venice_mcp.tools.fields import PASTED
+from venice_mcp.tools.schemas import input_schema, output_schema
 
 NOTHING_SENT = f"{Changed.NOTHING.value} Nothing was sent."
 ANSWERED_S = 38.0
@@ -65,44 +65,6 @@ def answer(text: str, structured: Result, *more: ContentBlock) -> CallToolResult
         content=[TextContent(type="text", text=text), *more],
         structured_content=structured.model_dump(mode="json", exclude_none=True),
     )
-
-
-class _Lean(GenerateJsonSchema):
-    """Schemas without what a model need not pay for: titles, null branches, null defaults."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
-    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        rendered = super().default_schema(schema)
-        if rendered.get("default", ...) is None:
-            rendered.pop("default")
-        return rendered
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
-
-
-def input_schema(arguments: type[Arguments]) -> dict[str, Any]:
-    """The lean JSON schema of a tool's arguments, in one piece: some clients do not follow references."""
-    schema = arguments.model_json_schema(schema_generator=_Lean)
-    definitions = schema.pop("$defs", {})
-    for member in ("title", "description"):
-        for part in (schema, *definitions.values()):
-            part.pop(member, None)
-    return cast("dict[str, Any]", _inlined(schema, definitions))
-
-
-def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
-    if isinstance(part, list):
-        return [_inlined(item, definitions) for item in cast("list[Any]", part)]
-    if not isinstance(part, dict):
-        return part
-    members = dict(cast("dict[str, Any]", part))
-    reference = members.pop("$ref", None)
-    if reference is not None:
-        members = {**definitions[reference.rpartition("/")[2]], **members}
-    return {name: _inlined(item, definitions) for name, item in members.items()}
 
 
 class _ClosedArguments(FuncMetadata):
@@ -239,8 +201,7 @@ def _with_bare_arguments(fn: Callable[..., Awaitable[CallToolResult]]) -> Callab
 
 def derived(spec: ToolSpec) -> dict[str, Any]:
     """The schemas of a tool's arguments and result, from the code."""
-    output = func_metadata(_with_bare_arguments(spec.fn), skip_names=("ctx", "verdict")).output_schema
-    return {"input": input_schema(spec.arguments), "output": output}
+    return {"input": input_schema(spec.arguments), "output": output_schema(_result_of(spec))}
 
 
 @cache

@@ -12,6 +12,8 @@ from venice_mcp.text import plain
 
 MAX_CAP = 9_999_999_999
 MAX_TEXT = 2_000
+MAX_DESCRIPTION = 64
+EXAMPLE_ID = "e28e82dc-9df2-4b47-b726-d0a222ef2ab5"
 PASTED = (
     "holds what looks like a secret; if it is one, it stands in this conversation now, so revoke that key,"
     " and if it only begins like one, choose another name"
@@ -40,8 +42,8 @@ def _description(value: str) -> str:
     if not plain(value):
         raise problem("must not be blank; say in visible characters what the key is for")
     # Venice does not say whether 64 counts code points or UTF-16 units, so both must fit.
-    if len(value.encode("utf-16-le")) // 2 > 64:
-        raise problem("must be at most 64 characters")
+    if len(value.encode("utf-16-le")) // 2 > MAX_DESCRIPTION:
+        raise problem(f"must be at most {MAX_DESCRIPTION} characters")
     return value
 
 
@@ -69,52 +71,38 @@ def _range(value: str) -> str:
 
 KeyId = Annotated[
     str,
-    Field(
-        description="Key id (UUID) from venice_list_api_keys",
-        examples=["e28e82dc-9df2-4b47-b726-d0a222ef2ab5"],
-    ),
+    Field(description="From venice_list_api_keys", examples=[EXAMPLE_ID]),
     AfterValidator(_uuid),
 ]
+OneOfMany = Annotated[str, AfterValidator(_uuid)]
+"""A key id in a list that says what it holds."""
+
 Last6 = Annotated[
     str,
     Field(
         min_length=6,
         max_length=6,
         pattern=r"^[A-Za-z0-9_-]{6}$",
-        description="Instead of key_id: last six characters of the key",
+        description="Instead: last six characters of the key",
     ),
 ]
 Description = Annotated[
     str,
-    Field(description="What the key is for, e.g. 'staging backend'; max 64 characters"),
+    Field(description=f"E.g. 'staging backend'; max {MAX_DESCRIPTION} characters"),
     AfterValidator(_description),
 ]
 KeyType = Literal["INFERENCE", "ADMIN"]
 Cap = Annotated[float, Field(ge=0, le=MAX_CAP, allow_inf_nan=False), BeforeValidator(_no_bool)]
-Period = Annotated[
-    Literal["EPOCH", "MONTH", "LIFETIME"],
-    Field(description="Cap window: EPOCH = UTC day (default), MONTH = UTC calendar month"),
-]
-Privacy = Annotated[
-    Literal["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"],
-    Field(description="Models the key may use; PRIVATE_ONLY is narrowest"),
-]
+Period = Annotated[Literal["EPOCH", "MONTH", "LIFETIME"], Field(description="EPOCH is a UTC day")]
+# Annotated, although it says nothing: typing takes a bare Literal for one of the same words in another order.
+Privacy = Annotated[Literal["ALL", "PRIVATE_TEXT", "PRIVATE_ONLY"], Field()]
 Allowlist = Annotated[
     list[Annotated[str, AfterValidator(_range)]],
-    Field(
-        min_length=1,
-        max_length=100,
-        description="Only these IPs/CIDRs may use the key; omit the caller's own and it is locked out",
-    ),
+    Field(min_length=1, max_length=100, description="E.g. 203.0.113.0/24; others are locked out"),
 ]
-ExpiresAt = Annotated[
-    str,
-    Field(max_length=40, description="Date or ISO time, any offset, e.g. 2027-01-31. Prefer expires_in_days"),
-]
+ExpiresAt = Annotated[str, Field(max_length=40, description="Or ISO time, e.g. 2027-01-31")]
 Days = Annotated[float, Field(ge=0, le=36500, allow_inf_nan=False), BeforeValidator(_no_bool)]
-ExpiresInDays = Annotated[
-    float, Field(gt=0, le=36500, allow_inf_nan=False, description="Days from now"), BeforeValidator(_no_bool)
-]
+ExpiresInDays = Annotated[float, Field(gt=0, le=36500, allow_inf_nan=False), BeforeValidator(_no_bool)]
 
 
 def problem_at(name: str, text: str) -> PydanticCustomError:

@@ -36,9 +36,9 @@ class ForecastSpend(Arguments):
 
 
 async def venice_forecast_spend(args: ForecastSpend, ctx: Ctx) -> Annotated[CallToolResult, SpendForecast]:
-    """Forecast spending: burn rate in USD and DIEM, when the balance and each key's cap will be used up at this rate,
-    which keys and models cost most and what changed against the period before. Use it for "how long will it last" and
-    "who spends it"; for why calls fail now use venice_diagnose. Changes nothing."""
+    """Forecast spending: burn rate in USD and DIEM, when the balance and each key's cap will be used up, and which keys
+    and models cost most. Compares with the period before. Use it for "how long will it last" and "who spends it"; for
+    why calls fail now use venice_diagnose. Changes nothing."""
     app = app_of(ctx)
     period = Period(args.lookback_days, app.now())
     found = _found(args, period, await readings(app.client, period, app.sleep))

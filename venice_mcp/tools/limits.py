@@ -5,7 +5,7 @@ from typing import Annotated
 
 from mcp_types import CallToolResult
 
-from venice_mcp.app import Ctx, app_of
+from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.models.results import LimitGroup, LogRow, RateLimitLog, RateLimits
 from venice_mcp.models.wire import ModelLimits
 from venice_mcp.settings import KeyKind
@@ -18,26 +18,13 @@ async def venice_get_rate_limits(args: GetRateLimits, ctx: Ctx) -> Annotated[Cal
     """Show the rate limits per model (RPM, RPD, TPM), tier, balances and expiry of the configured INFERENCE or ADMIN
     key. Venice tells this only for the calling key, not for others."""
     app = app_of(ctx)
-    has_inference = (await app.client.keys.get("INFERENCE")).secret is not None
-    kind: KeyKind = args.api_key_type or ("INFERENCE" if has_inference else "ADMIN")
-    data = await app.client.get_rate_limits(kind)
-    secret = (await app.client.keys.get(kind)).secret
-    result = RateLimits(
-        api_key_type=kind,
-        last6_chars=secret.last6 if secret else "",
-        access_permitted=data.access_permitted,
-        api_tier=plain(data.api_tier.id, 40),
-        is_charged=data.api_tier.is_charged,
-        balances={plain(name, 20): value for name, value in list(data.balances.items())[:10]},
-        key_expiration=plain(data.key_expiration, 40) if data.key_expiration else None,
-        next_epoch_begins=plain(data.next_epoch_begins, 40) if data.next_epoch_begins else None,
-        groups=_grouped([item for item in data.rate_limits if (args.model or "") in (item.api_model_id or "")]),
-    )
+    result = await limits_of(app, args.api_key_type, args.model or "")
     now = app.now()
     balances = ", ".join(f"{amount(value)} {name}" for name, value in result.balances.items()) or "none stated"
+    access = "permitted" if result.access_permitted else "NOT permitted"
     head = [
-        f"{kind} key ...{result.last6_chars}: access {'permitted' if result.access_permitted else 'NOT permitted'},"
-        f" tier {result.api_tier}. Balances: {balances}.",
+        f"{result.api_key_type} key ...{result.last6_chars}: access {access}, tier {result.api_tier}."
+        f" Balances: {balances}.",
         f"Key expires: {when(result.key_expiration, now)}."
         f" Next epoch: {when(result.next_epoch_begins, now, 'unknown')}.",
     ]
@@ -49,6 +36,25 @@ async def venice_get_rate_limits(args: GetRateLimits, ctx: Ctx) -> Annotated[Cal
         for group in result.groups
     ]
     return answer("\n".join([*head, table(["limits", "models"], rows) if rows else "No model fits."]), result)
+
+
+async def limits_of(app: App, api_key_type: KeyKind | None, model: str) -> RateLimits:
+    """The limits of a configured key, INFERENCE unless said otherwise, for models whose ids hold `model`."""
+    has_inference = (await app.client.keys.get("INFERENCE")).secret is not None
+    kind: KeyKind = api_key_type or ("INFERENCE" if has_inference else "ADMIN")
+    data = await app.client.get_rate_limits(kind)
+    secret = (await app.client.keys.get(kind)).secret
+    return RateLimits(
+        api_key_type=kind,
+        last6_chars=secret.last6 if secret else "",
+        access_permitted=data.access_permitted,
+        api_tier=plain(data.api_tier.id, 40),
+        is_charged=data.api_tier.is_charged,
+        balances={plain(name, 20): value for name, value in list(data.balances.items())[:10]},
+        key_expiration=plain(data.key_expiration, 40) if data.key_expiration else None,
+        next_epoch_begins=plain(data.next_epoch_begins, 40) if data.next_epoch_begins else None,
+        groups=_grouped([item for item in data.rate_limits if model in (item.api_model_id or "")]),
+    )
 
 
 def _grouped(models: list[ModelLimits]) -> list[LimitGroup]:

@@ -40,7 +40,7 @@ class Places(BaseModel):
     kind: PlaceKind
     path: Annotated[
         str,
-        Field(min_length=1, max_length=200, description="Absolute or ~/: for files a folder, else the file"),
+        Field(min_length=1, max_length=200, description="Absolute or ~/; for files a folder"),
         AfterValidator(clean_text),
     ]
     variable: Annotated[
@@ -49,14 +49,11 @@ class Places(BaseModel):
 
 
 class ProvisionApiKeys(LimitArguments):
-    names: (
-        Annotated[list[str], Field(min_length=1, max_length=MOST_NAMES, description="Either names or names_file")]
-        | None
-    ) = None
+    names: Annotated[list[str], Field(min_length=1, max_length=MOST_NAMES, description="Or names_file")] | None = None
     names_file: (
         Annotated[
             str,
-            Field(max_length=200, description="CSV (column name) or JSON list, absolute or ~/ path"),
+            Field(max_length=200, description="CSV (column name) or JSON list, absolute or ~/"),
             AfterValidator(clean_text),
         ]
         | None
@@ -164,9 +161,9 @@ async def _notes(app: App, found: list[Destination]) -> tuple[str, ...]:
 async def venice_provision_api_keys(
     args: ProvisionApiKeys, ctx: Ctx, verdict: Annotated[Verdict | None, asks_first(propose_provisioning)]
 ) -> Annotated[CallToolResult, PlanResult]:
-    """Make many INFERENCE keys from one template after a person approved it, e.g. a capped key per customer; secrets go
-    to files, never the chat. Descriptions that exist are left alone. At 20 keys a minute: call again with the same
-    arguments until it is finished; nobody is asked again."""
+    """Make many INFERENCE keys, one per name, after a person approved it; secrets go to files, never the chat. Use it
+    for customers or stages. Descriptions that exist are left alone. At 20 keys a minute: call again with the same
+    arguments until finished; nobody is asked again."""
     if verdict is None:
         _, called = await _names(app_of(ctx), args)
         return nothing_to_do(called, "Keys of all these descriptions are there already.")

@@ -102,9 +102,10 @@ async def _propose_undoing(args: Recover, code: str, ctx: Ctx) -> Proposal:
 async def venice_recover(
     args: Recover, ctx: Ctx, verdict: Annotated[Verdict | None, asks_first(propose_recovery)]
 ) -> Annotated[CallToolResult, Recovered]:
-    """Find out what interrupted or lost calls left behind (writes of unknown outcome, keys whose secret reached
-    nobody, unfinished plans) and settle it by reading Venice. revoke ends such a key after a person approved it;
-    acknowledge notes that the person stored a displayed secret; resume goes on with an approved plan."""
+    """Find out what interrupted calls left behind (writes of unknown outcome, keys whose secret reached nobody,
+    unfinished plans) and settle it by reading Venice. Use it when venice_status names open matters. revoke ends such a
+    key after a person approved it; acknowledge notes that the person stored a displayed secret; resume goes on with an
+    approved plan."""
     app = app_of(ctx)
     done: list[str] = []
     if args.resume is not None:

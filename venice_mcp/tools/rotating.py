@@ -21,16 +21,31 @@ from venice_mcp.tools.keys import listed_key, runs_on
 from venice_mcp.tools.plans import carried_out, reread_all, running, told
 from venice_mcp.workflows.successors import successor_of
 
+MOST_GRACE_DAYS = 90
+
 
 class RotateApiKey(OneKey):
-    deliver_to: Annotated[Sink, Field(description="Where the new secret goes; not display")]
+    deliver_to: Annotated[
+        Sink,
+        Field(
+            description="For the new secret, e.g. {'kind':'dotenv','path':'~/.env','variable':'VENICE_API_KEY'};"
+            " not display"
+        ),
+    ]
     grace_hours: Annotated[
         float,
-        Field(ge=0, le=24 * 90, allow_inf_nan=False, description="The old key lives on so long; 0 ends it at once"),
+        Field(
+            ge=0,
+            le=24 * MOST_GRACE_DAYS,
+            allow_inf_nan=False,
+            description=f"The old key lives on so long, at most {MOST_GRACE_DAYS} days; 0 ends it at once",
+        ),
     ] = 24
     leaked: Annotated[bool, Field(description="Emergency: revokes the old key FIRST, then makes the successor")] = False
-    own_key: Annotated[bool, Field(description="Needed for a key this server itself runs on")] = False
-    expires_in_days: ExpiresInDays | None = None
+    own_key: Annotated[bool, Field(description="Needed for a key this server runs on")] = False
+    expires_in_days: (
+        Annotated[ExpiresInDays, Field(description="Of the new key; default: as long as the old one's")] | None
+    ) = None
 
     @model_validator(mode="after")
     def _saved(self) -> Self:
@@ -134,7 +149,7 @@ def _ending(args: RotateApiKey, key: Key, now: datetime, *, own: bool) -> tuple[
 async def venice_rotate_api_key(
     args: RotateApiKey, ctx: Ctx, verdict: Annotated[Verdict, asks_first(propose_rotation)]
 ) -> Annotated[CallToolResult, PlanResult]:
-    """Replace a key by a successor with the same settings after a person approved it: saved to deliver_to, proven to
-    work, only then the old key ends (after a grace period that Venice enforces). Use it on a schedule or when somebody
-    leaves; for a leaked key set leaked. If it says so, call again with the same arguments to go on."""
+    """Replace a key by a successor with the same settings after a person approved it. It is saved to deliver_to and
+    proven to work; only then the old key ends, after a grace period that Venice enforces. Use it on a schedule or when
+    somebody leaves; for a leaked key set leaked. If it says so, call again with the same arguments to go on."""
     return told(await carried_out(ctx, verdict))

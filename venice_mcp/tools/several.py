@@ -18,7 +18,7 @@ from venice_mcp.questions import Question
 from venice_mcp.store.remembered import Remembered, remembered
 from venice_mcp.text import plain, quoted
 from venice_mcp.tools.arguments import Arguments, ChangeArguments
-from venice_mcp.tools.fields import KeyId, problem
+from venice_mcp.tools.fields import EXAMPLE_ID, OneOfMany, problem
 from venice_mcp.tools.keys import change_of, runs_on
 from venice_mcp.tools.plans import carried_out, nothing_to_do, reread_all, running, told
 from venice_mcp.tools.times import expiry
@@ -30,9 +30,15 @@ def _each_once(values: list[str]) -> list[str]:
     return values
 
 
+MOST_KEYS = 100
 KeyIds = Annotated[
-    list[KeyId],
-    Field(min_length=1, max_length=100, description="Ids from venice_list_api_keys"),
+    list[OneOfMany],
+    Field(
+        min_length=1,
+        max_length=MOST_KEYS,
+        description=f"From venice_list_api_keys; at most {MOST_KEYS}",
+        examples=[[EXAMPLE_ID]],
+    ),
     AfterValidator(_each_once),
 ]
 
@@ -153,8 +159,8 @@ async def propose_updating_several(args: UpdateApiKeys, ctx: Ctx) -> Proposal | 
 async def venice_update_api_keys(
     args: UpdateApiKeys, ctx: Ctx, verdict: Annotated[Verdict | None, asks_first(propose_updating_several)]
 ) -> Annotated[CallToolResult, PlanResult]:
-    """Make the same change to several keys after a person approved the before and after of each, e.g. a cap for every
-    key that has none. Keys that are so already are left alone; call again to go on."""
+    """Make the same change to several keys after a person approved the before and after of each. Use it for a cap on
+    every key that has none. Keys that are so already are left alone; call again to go on."""
     if verdict is None:
         return nothing_to_do([], "All these keys have these settings already.")
     return told(await carried_out(ctx, verdict))

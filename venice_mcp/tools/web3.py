@@ -22,8 +22,8 @@ from venice_mcp.tools.keys import check_destination, made_answer, settings_of
 
 
 async def venice_get_web3_token(args: NoArguments, ctx: Ctx) -> Annotated[CallToolResult, Web3Token]:
-    """Get a token to sign with a wallet kept elsewhere (15 minutes, personal_sign of its text), then pass it with
-    address and signature to venice_create_web3_api_key. Not needed with a configured wallet."""
+    """Get a token to sign with a wallet kept elsewhere, good for 15 minutes. Sign its text with personal_sign, then
+    pass it with address and signature to venice_create_web3_api_key. Not needed with a configured wallet."""
     app = app_of(ctx)
     token = await app.client.get_web3_token()
     end = wallet.check_token(token, app.now())
@@ -62,8 +62,8 @@ async def propose_mint(args: CreateWeb3ApiKey, ctx: Ctx) -> Proposal:
 async def venice_create_web3_api_key(
     args: CreateWeb3ApiKey, ctx: Ctx, verdict: Annotated[Verdict, asks_first(propose_mint)]
 ) -> Annotated[CallToolResult, NewKey]:
-    """Mint a key for a wallet with staked VVV after a person approved it. Signs with the configured wallet, or takes
-    address, signature and token made elsewhere. Prefer INFERENCE, a cap and deliver_to."""
+    """Mint a key for a wallet with staked VVV after a person approved it. The configured wallet signs; without
+    one give address, signature and token of venice_get_web3_token. Prefer a cap and deliver_to."""
     app = app_of(ctx)
     signer = (
         SignedElsewhere(Secret(args.token), Secret(args.signature))

@@ -1,4 +1,4 @@
-"""`venice-mcp`: serve, sandbox, approve, doctor."""
+"""`venice-mcp`: serve, sandbox, approve, doctor, install."""
 
 import argparse
 import gc
@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -16,6 +17,9 @@ from venice_mcp.text import plain
 if TYPE_CHECKING:
     from venice_mcp.secrets import Redactor
 
+HOSTS = ("claude-code", "claude-desktop", "cursor", "vscode", "codex", "gemini", "windsurf", "opencode")
+"""The names in `venice_mcp.installing.hosts`, which a server need not load."""
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit status is 0 for success, 1 for a problem told on stderr, 2 for bad usage."""
@@ -25,6 +29,7 @@ def run(arguments: Sequence[str]) -> int:
         return _serve(options)
     if command == "sandbox":
         return _sandbox(options)
+    _spell_out(sys.stdout)
     state_dir = getattr(options, "state_dir", None)
     if command == "approve":
         from venice_mcp.approving import approve
@@ -33,9 +38,25 @@ def run(arguments: Sequence[str]) -> int:
         return approve(options.code, state_dir_in_use(os.environ, state_dir))
     if command in ("audit-log", "purge"):
         return _record(options, command)
+    if command == "install":
+        from venice_mcp.installing.command import install
+
+        return install(
+            options.host,
+            sandbox=options.sandbox,
+            key_file=options.key_file,
+            printing=options.print,
+            removing=options.remove,
+        )
     from venice_mcp.doctor import doctor
 
     return doctor(_settings(options), as_json=options.json)
+
+
+def _spell_out(stream: TextIO) -> None:
+    """Letters that a terminal, or a pipe on Windows, has no way to write are written as their numbers."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     approve.add_argument("code", nargs="?", help="the code in the request; without it, what waits is listed")
     doctor = commands.add_parser("doctor", parents=[serving], help="check keys, reachability and clock")
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    _describe_install(commands.add_parser("install", help="enter this server in a host's configuration"))
     audit_log = commands.add_parser("audit-log", parents=[common], help="read and check the audit trail")
     actions = audit_log.add_subparsers(dest="action", metavar="ACTION", required=True)
     show = actions.add_parser("show", parents=[common], help="the newest entries, for people")
@@ -84,6 +106,22 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--only-checkpoint", action="store_true", help="just the last line")
     commands.add_parser("purge", parents=[common], help="remove the local record")
     return root
+
+
+def _describe_install(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "host",
+        nargs="?",
+        type=_host,
+        metavar="HOST",
+        help=f"{', '.join(HOSTS[:-1])} or {HOSTS[-1]}; without it, they are listed with what was found",
+    )
+    key = command.add_mutually_exclusive_group()
+    key.add_argument("--sandbox", action="store_true", help="enter it for its sandbox; needs no key")
+    key.add_argument("--key-file", metavar="FILE", help="the file that the server is to read the ADMIN key from")
+    doing = command.add_mutually_exclusive_group()
+    doing.add_argument("--print", action="store_true", help="only print what would be done")
+    doing.add_argument("--remove", action="store_true", help="take it out again")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -105,6 +143,12 @@ def _record(options: argparse.Namespace, command: str) -> int:
     if options.action == "verify":
         return auditing.told(lambda: auditing.verify(folder, checkpoint=options.checkpoint))
     return auditing.told(lambda: auditing.export(folder, only_checkpoint=options.only_checkpoint))
+
+
+def _host(value: str) -> str:
+    if value not in HOSTS:
+        raise argparse.ArgumentTypeError(f"one of {', '.join(HOSTS)}")
+    return value
 
 
 def _count(value: str) -> int:

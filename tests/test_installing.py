@@ -1,0 +1,672 @@
+"""`venice-mcp install`: real files in a home of their own, and hosts' command lines that are real programs."""
+
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    pytest.skip("owners, modes and scripts as programs are tested", allow_module_level=True)
+
+import json
+import os
+import stat
+import subprocess
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.test_harness import ADMIN_KEY, WALLET_KEY
+from venice_mcp import HOMEPAGE, __version__, cli
+from venice_mcp.installing import configfile, jsontext
+from venice_mcp.installing.hosts import HOSTS, NAME, host_named
+from venice_mcp.installing.launching import CannotStart, Running, launch
+from venice_mcp.installing.machine import Machine
+
+Json = dict[str, Any]
+START = {"command": sys.executable, "args": ["-P", "-m", "venice_mcp"]}
+OTHERS = (
+    '{\r\n\t"theme" : "dark",\r\n\t"mcpServers": { "files": {"command":"npx", "args":[1.50, "\\u00e9"]} },'
+    '\r\n\t"z": 1e2}\r\n'
+)
+FAKE = f"""#!{sys.executable} -IS
+import json, os, pathlib, sys
+home = pathlib.Path(os.environ["HOME"])
+with open(home / "calls", "a") as calls:
+    secrets = [name for name in os.environ if name.startswith("VENICE_")]
+    calls.write(json.dumps([pathlib.Path(sys.argv[0]).name, sys.argv[1:], secrets]) + "\\n")
+if (home / "broken").exists():
+    sys.exit("cannot\\x1b[31m write VENICE_ADMIN_KEY_" + "x" * 43)
+"""
+WRITES_JSON = """
+file = home / (".claude.json" if "add-json" in sys.argv or "claude" in sys.argv[0] else ".gemini/settings.json")
+content = json.loads(file.read_text()) if file.exists() else {}
+servers = content.setdefault("mcpServers", {})
+if "remove" in sys.argv:
+    del servers["venice"]
+elif "add-json" in sys.argv:
+    servers["venice"] = json.loads(sys.argv[-1])
+else:
+    words = sys.argv[sys.argv.index("venice") + 1 :]
+    words = [word for word in words if word != "--"]
+    servers["venice"] = {"command": words[0], "args": words[1:], "env": dict([sys.argv[6].split("=", 1)])}
+file.parent.mkdir(exist_ok=True)
+file.write_text(json.dumps(content))
+"""
+
+
+@dataclass
+class Home:
+    """A home of its own, and what was printed there."""
+
+    path: Path
+    capsys: pytest.CaptureFixture[str]
+    out: str = ""
+    err: str = ""
+
+    def install(self, *words: str) -> int:
+        try:
+            status = cli.run(["install", *words])
+        except SystemExit as end:
+            status = int(str(end.code))
+        self.out, self.err = self.capsys.readouterr()
+        for secret in (ADMIN_KEY, WALLET_KEY):
+            assert secret not in self.out + self.err
+        return status
+
+    def file(self, name: str, text: str | bytes = "") -> Path:
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    def program(self, name: str, more: str = "") -> None:
+        self.file(f"bin/{name}", FAKE + more).chmod(0o755)
+
+    def calls(self) -> list[Any]:
+        file = self.path / "calls"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def key_file(self) -> str:
+        path = self.file("keys/admin.key", ADMIN_KEY)
+        path.chmod(0o600)
+        return str(path)
+
+    def everything(self) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in self.path.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Home:
+    """Where nothing is installed; the operator's keys are in the environment, as they may well be."""
+    for name in ("XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "GEMINI_CLI_HOME", "VENICE_MCP_SANDBOX"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("VENICE_ADMIN_KEY", ADMIN_KEY)
+    monkeypatch.setenv("VENICE_WALLET_KEY", WALLET_KEY)
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    return Home(tmp_path, capsys)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def test_the_command_line_knows_the_hosts_of_the_table() -> None:
+    assert tuple(host.name for host in HOSTS) == cli.HOSTS
+    assert len(set(cli.HOSTS)) == 8
+    assert all(host.docs.startswith("https://") for host in HOSTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "linux", "mac", "windows"),
+    [
+        ("claude-code", "/h/.claude.json", "/h/.claude.json", "C:\\h\\.claude.json"),
+        (
+            "claude-desktop",
+            "/h/.config/Claude/claude_desktop_config.json",
+            "/h/Library/Application Support/Claude/claude_desktop_config.json",
+            "D:\\roaming\\Claude\\claude_desktop_config.json",
+        ),
+        ("cursor", "/h/.cursor/mcp.json", "/h/.cursor/mcp.json", "C:\\h\\.cursor\\mcp.json"),
+        (
+            "vscode",
+            "/h/.config/Code/User/mcp.json",
+            "/h/Library/Application Support/Code/User/mcp.json",
+            "D:\\roaming\\Code\\User\\mcp.json",
+        ),
+        ("codex", "/h/.codex/config.toml", "/h/.codex/config.toml", "C:\\h\\.codex\\config.toml"),
+        ("gemini", "/h/.gemini/settings.json", "/h/.gemini/settings.json", "C:\\h\\.gemini\\settings.json"),
+        (
+            "windsurf",
+            "/h/.codeium/windsurf/mcp_config.json",
+            "/h/.codeium/windsurf/mcp_config.json",
+            "C:\\h\\.codeium\\windsurf\\mcp_config.json",
+        ),
+        (
+            "opencode",
+            "/h/.config/opencode/opencode.jsonc",
+            "/h/.config/opencode/opencode.jsonc",
+            "C:\\h\\.config\\opencode\\opencode.jsonc",
+        ),
+    ],
+)
+def test_each_system_has_its_place_for_the_file(name: str, linux: str, mac: str, windows: str) -> None:
+    host = host_named(name)
+    assert host is not None
+    machines = (
+        Machine("linux", "/h", {}),
+        Machine("darwin", "/h", {}),
+        Machine("win32", "C:\\h", {"APPDATA": "D:\\roaming"}),
+    )
+    assert [str(host.files(machine)[0]) for machine in machines] == [linux, mac, windows]
+
+
+def test_places_that_a_variable_moves_are_followed_there_unless_it_is_relative() -> None:
+    env = {"CODEX_HOME": "/c", "CLAUDE_CONFIG_DIR": "/k", "XDG_CONFIG_HOME": "relative", "GEMINI_CLI_HOME": "/g"}
+    machine = Machine("linux", "/h", env)
+    found = {host.name: str(host.files(machine)[0]) for host in HOSTS}
+    assert found["codex"] == "/c/config.toml"
+    assert found["claude-code"] == "/k/.claude.json"
+    assert found["gemini"] == "/g/.gemini/settings.json"
+    assert found["vscode"] == "/h/.config/Code/User/mcp.json"
+
+
+# --- how it is started ----------------------------------------------------------------------------
+
+GIT = json.dumps({"url": HOMEPAGE, "vcs_info": {"vcs": "git", "commit_id": "c0ffee", "requested_revision": "main"}})
+LOCAL = '{"url": "file:///src/my%20co", "dir_info": {}}'
+IN_CACHE = "/home/you/.cache/uv/archive-v0/Abc123"
+
+
+def now(**other: Any) -> Running:
+    usual: Json = {
+        "program": "",
+        "python": "/v/bin/python",
+        "prefix": "/v",
+        "installed": True,
+        "direct_url": None,
+        "uvx": ("/u/uvx",),
+        "extras": (),
+    }
+    return Running(**(usual | other))
+
+
+@pytest.mark.parametrize(
+    ("running", "words"),
+    [
+        (now(program="/v/bin/venice-mcp"), ["/v/bin/venice-mcp"]),
+        (now(), ["/v/bin/python", "-P", "-m", "venice_mcp"]),
+        (now(prefix=IN_CACHE, direct_url=GIT), ["/u/uvx", "--from", f"git+{HOMEPAGE}@main", "venice-mcp"]),
+        (now(prefix=IN_CACHE, program="/x/venice-mcp"), ["/u/uvx", "--from", "venice-mcp", "venice-mcp"]),
+        (
+            now(
+                prefix=IN_CACHE,
+                direct_url=LOCAL,
+                uvx=("/u/uv", "tool", "run"),
+            ),
+            ["/u/uv", "tool", "run", "--from", "/src/my co", "venice-mcp"],
+        ),
+        (
+            now(prefix=IN_CACHE, direct_url=GIT.replace("//", "//me:secret@"), extras=("keyring",)),
+            ["/u/uvx", "--from", f"venice-mcp[keyring] @ git+{HOMEPAGE}@main", "venice-mcp"],
+        ),
+    ],
+)
+def test_the_host_starts_what_runs_now(running: Running, words: list[str]) -> None:
+    start = launch(running)
+    assert [start.command, *start.args] == words
+
+
+def test_a_package_that_only_the_current_folder_has_cannot_be_installed_anywhere() -> None:
+    with pytest.raises(CannotStart, match="uvx --from"):
+        launch(now(installed=False))
+
+
+def test_the_entry_starts_this_server_also_among_modules_of_its_name(home: Home) -> None:
+    file = home.file(".cursor/mcp.json")
+    home.file("project/venice_mcp/__init__.py", "raise SystemExit('taken in')")
+    assert home.install("cursor") == 0
+    entry = json.loads(file.read_text())["mcpServers"][NAME]
+    done = subprocess.run(
+        [entry["command"], *entry["args"], "--version"],
+        cwd=home.path / "project",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == f"venice-mcp {__version__}\n"
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_an_entry_is_added_and_taken_out_and_every_other_byte_is_kept(home: Home) -> None:
+    file = home.file(".cursor/mcp.json", OTHERS)
+    file.chmod(0o640)
+    assert home.install("cursor") == 0, home.err
+    text = file.read_bytes().decode()
+    entry = START | {"env": {"VENICE_ADMIN_KEY": "${env:VENICE_ADMIN_KEY}"}}
+    assert json.loads(text)["mcpServers"][NAME] == entry
+    added = f', "{NAME}": {json.dumps(entry)}'
+    assert text == OTHERS.replace('"\\u00e9"]}', f'"\\u00e9"]}}{added}')
+    (backup,) = home.path.glob(".cursor/*.bak")
+    assert (backup.read_bytes().decode(), mode_of(backup), mode_of(file)) == (OTHERS, 0o640, 0o640)
+    assert str(backup) in home.out
+
+    before = home.everything()
+    assert home.install("cursor") == 0
+    assert "nothing was changed" in home.out
+    assert home.everything() == before
+
+    assert home.install("cursor", "--remove") == 0
+    assert file.read_bytes().decode() == OTHERS
+    assert len(list(home.path.glob(".cursor/*"))) == 3, "a second backup"
+    before = home.everything()
+    assert home.install("cursor", "--remove") == 0
+    assert "nothing was changed" in home.out
+    assert home.everything() == before
+
+
+def test_print_changes_nothing_and_shows_the_file_and_the_json(home: Home) -> None:
+    for host in HOSTS:
+        host_file = host.files(Machine(sys.platform, str(home.path), {}))[0]
+        home.file(str(host_file.relative_to(home.path)), "" if host_file.suffix == ".toml" else "{}")
+    before = home.everything()
+    for host in HOSTS:
+        assert home.install(host.name, "--print") == 0
+        assert str(host.files(Machine(sys.platform, str(home.path), {}))[0]) in home.out
+        text = "\n".join(line for line in home.out.splitlines() if not line.startswith("#"))
+        content: Json = tomllib.loads(text) if host.name == "codex" else json.loads(text)
+        assert NAME in content[host.within[0]]
+    assert home.everything() == before
+
+
+def test_a_new_file_is_for_its_owner_only(home: Home) -> None:
+    (home.path / ".config" / "Claude").mkdir(parents=True)
+    assert home.install("claude-desktop", "--sandbox") == 0
+    (file,) = (home.path / ".config" / "Claude").iterdir()
+    assert json.loads(file.read_text()) == {"mcpServers": {NAME: START | {"env": {"VENICE_MCP_SANDBOX": "1"}}}}
+    assert mode_of(file) == 0o600
+
+
+def test_vs_code_asks_for_the_key_itself_and_its_question_goes_with_the_entry(home: Home) -> None:
+    text = '{\n\t"inputs": [\n\t\t{"id": "other", "type": "promptString"}\n\t],\n\t"servers": {}\n}'
+    file = home.file(".config/Code/User/mcp.json", text)
+    assert home.install("vscode") == 0
+    content = json.loads(file.read_text())
+    assert content["inputs"][0] == {"id": "other", "type": "promptString"}
+    assert content["inputs"][1]["password"] is True
+    env = content["servers"][NAME]["env"]
+    assert env == {"VENICE_ADMIN_KEY": f"${{input:{content['inputs'][1]['id']}}}"}
+    assert "VS Code asks for the ADMIN key" in home.out
+    assert home.install("vscode") == 0
+    assert "nothing was changed" in home.out
+    assert home.install("vscode", "--remove") == 0
+    assert file.read_text() == text
+
+
+def test_what_a_person_added_to_the_entry_stays_and_the_way_to_the_key_changes(home: Home) -> None:
+    mine = {
+        "command": "/old/venice-mcp",
+        "args": ["--policy", "p"],
+        "disabled": True,
+        "env": {"VENICE_MCP_POLICY": "q"},
+    }
+    file = home.file(".cursor/mcp.json", json.dumps({"mcpServers": {NAME: mine}}))
+
+    def env_after(*words: str) -> Json:
+        assert home.install("cursor", *words) == 0
+        entry = json.loads(file.read_text())["mcpServers"][NAME]
+        assert entry == START | {"disabled": True, "env": entry["env"]}
+        assert entry["env"].pop("VENICE_MCP_POLICY") == "q"
+        return entry["env"]
+
+    key_file = home.key_file()
+    assert env_after("--sandbox") == {"VENICE_MCP_SANDBOX": "1"}
+    assert env_after() == {"VENICE_ADMIN_KEY": "${env:VENICE_ADMIN_KEY}"}
+    assert env_after("--key-file", key_file) == {"VENICE_ADMIN_KEY_FILE": key_file}
+    assert env_after() == {"VENICE_ADMIN_KEY_FILE": key_file}
+    assert env_after("--sandbox") == {"VENICE_ADMIN_KEY_FILE": key_file, "VENICE_MCP_SANDBOX": "1"}
+
+
+UNTOUCHED: dict[str, Callable[[Home], Path]] = {
+    "not plain JSON": lambda home: home.file(".cursor/mcp.json", '{ // mine\n "mcpServers": {} }'),
+    "trailing commas": lambda home: home.file(".cursor/mcp.json", '{"mcpServers": {},}'),
+    "a name stands in it twice": lambda home: home.file(".cursor/mcp.json", '{"a": 1, "a": 2}'),
+    "NaN is not JSON": lambda home: home.file(".cursor/mcp.json", '{"a": NaN}'),
+    "no JSON object": lambda home: home.file(".cursor/mcp.json", "[]"),
+    '"mcpServers" in it is not an object': lambda home: home.file(".cursor/mcp.json", '{"mcpServers": []}'),
+    "not plain JSON (": lambda home: home.file(".cursor/mcp.json", '{"a":' * 100_000),
+    "not UTF-8": lambda home: home.file(".cursor/mcp.json", b'{"a": "\xff"}'),
+    "write-protected": lambda home: with_mode(home.file(".cursor/mcp.json", "{}"), 0o400),
+    "several hard links": lambda home: linked(home.file(".cursor/mcp.json", "{}")),
+    "everybody may write to its folder": lambda home: with_mode(home.file(".cursor/mcp.json", "{}"), 0o600, 0o777),
+    "larger than any": lambda home: home.file(".cursor/mcp.json", b" " * (8 << 20) + b"{}"),
+}
+
+
+def with_mode(path: Path, mode: int, folder: int = 0o700) -> Path:
+    path.chmod(mode)
+    path.parent.chmod(folder)
+    return path
+
+
+def linked(path: Path) -> Path:
+    os.link(path, path.with_name("second"))
+    return path
+
+
+@pytest.mark.parametrize("why", UNTOUCHED)
+def test_a_file_that_cannot_be_edited_safely_is_left_alone_and_the_text_printed(home: Home, why: str) -> None:
+    file = UNTOUCHED[why](home)
+    before = (home.everything(), mode_of(file))
+    assert home.install("cursor") == 1
+    assert why in home.err
+    assert str(file) in home.err
+    assert json.loads(home.err[home.err.index("\n\n") :])["mcpServers"][NAME]["command"] == sys.executable
+    assert (home.everything(), mode_of(file)) == before
+
+
+def test_a_link_is_followed_and_stays_one(home: Home) -> None:
+    real = home.file("dotfiles/cursor.json", OTHERS)
+    link = home.path / ".cursor" / "mcp.json"
+    link.parent.mkdir()
+    link.symlink_to(real)
+    assert home.install("cursor", "--sandbox") == 0
+    assert link.is_symlink()
+    assert NAME in json.loads(real.read_text())["mcpServers"]
+    assert len(list(real.parent.glob("cursor.json.*.bak"))) == 1
+    assert list(link.parent.iterdir()) == [link]
+
+
+def test_links_that_lead_nowhere_in_a_circle_or_to_something_else_are_left_alone(home: Home) -> None:
+    link = home.path / ".cursor" / "mcp.json"
+    link.parent.mkdir()
+    if sys.platform != "win32":  # where this module is skipped, which a type checker does not see
+        os.mkfifo(home.path / "fifo")
+    for target, why in (
+        ("absent", "leads nowhere"),
+        ("mcp.json", "link"),
+        ("../fifo", "not a file"),
+        ("..", "directory"),
+    ):
+        link.symlink_to(target)
+        assert home.install("cursor", "--sandbox") == 1
+        assert why in home.err
+        assert link.is_symlink()
+        link.unlink()
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can give files away")
+def test_nothing_of_another_user_is_written_not_even_through_a_link(home: Home) -> None:
+    if sys.platform == "win32":
+        return
+    theirs = home.file("theirs/mcp.json", "{}")
+    link = home.path / ".cursor" / "mcp.json"
+    link.parent.mkdir()
+    link.symlink_to(theirs)
+    os.chown(theirs, 12345, 12345)
+    assert home.install("cursor", "--sandbox") == 1
+    assert "belongs to another user" in home.err
+    os.chown(theirs, 0, 0)
+    os.chown(theirs.parent, 12345, 12345)
+    assert home.install("cursor", "--sandbox") == 1
+    assert "its folder belongs to another user" in home.err
+    assert theirs.read_text() == "{}"
+
+
+def test_a_file_that_changed_meanwhile_is_not_overwritten(home: Home) -> None:
+    file = home.file("mcp.json", "{}")
+    config = configfile.read(file)
+    file.write_text('{"new": 1}')
+    with pytest.raises(configfile.Untouchable, match="another program changed it"):
+        configfile.write(config, '{"ours": 1}', datetime.now(UTC))
+    assert home.everything() == {file: b'{"new": 1}'}
+
+
+@pytest.mark.parametrize("words", [[], ["--remove"], ["--print"]])
+def test_another_server_of_that_name_is_never_touched(home: Home, words: list[str]) -> None:
+    file = home.file(".cursor/mcp.json", '{"mcpServers": {"venice": {"command": "npx", "args": ["venice-other"]}}}')
+    before = home.everything()
+    assert home.install("cursor", *words) == 1
+    assert "does not start venice-mcp" in home.err
+    assert home.everything() == before, file
+
+
+def test_a_host_that_is_not_there_is_said_not_to_be(home: Home) -> None:
+    assert home.install("windsurf") == 1
+    assert "Windsurf was not found here" in home.err
+    assert home.everything() == {}
+
+
+def test_without_a_host_they_are_listed_with_what_was_found(home: Home) -> None:
+    home.file(".cursor/mcp.json", json.dumps({"mcpServers": {NAME: START}}))
+    home.file(".codeium/windsurf/mcp_config.json", "{ // }")
+    home.program("claude")
+    assert home.install() == 0
+    rows = {line.split(" | ")[0]: line.split(" | ")[2:] for line in home.out.splitlines()}
+    assert set(rows) >= set(cli.HOSTS)
+    assert rows["cursor"] == [str(home.path / ".cursor"), "installed"]
+    assert rows["claude-code"] == [str(home.path / "bin" / "claude"), "-"]
+    assert rows["windsurf"][1].startswith("unknown: it is not plain JSON")
+    assert rows["vscode"] == ["not found", "-"]
+    assert home.calls() == []
+
+
+# --- the text of JSON -----------------------------------------------------------------------------
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+SPELLINGS = st.sampled_from([{}, {"indent": 2}, {"indent": "\t"}, {"indent": 0}, {"separators": (",", ":")}])
+
+
+def shared(one: str, other: str) -> int:
+    """How many characters two texts begin with in common."""
+    return next((at for at, pair in enumerate(zip(one, other, strict=False)) if len(set(pair)) > 1), len(one))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    before=st.dictionaries(st.text(max_size=5), VALUES, max_size=4),
+    servers=st.none() | st.dictionaries(st.text(max_size=5), VALUES, max_size=3),
+    after=st.dictionaries(st.text(max_size=5), VALUES, max_size=3),
+    spelling=SPELLINGS,
+    ascii_only=st.booleans(),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_any_json_keeps_its_members_order_and_bytes(
+    before: Json, servers: Json | None, after: Json, spelling: Json, ascii_only: bool, line_end: str
+) -> None:
+    content = before | ({} if servers is None else {"mcpServers": servers}) | after
+    expected = json.loads(json.dumps(content))
+    if not isinstance(expected.setdefault("mcpServers", {}), dict):
+        return
+    text = json.dumps(content, ensure_ascii=ascii_only, **spelling).replace("\n", line_end)
+    old = expected["mcpServers"].get(NAME)
+    expected["mcpServers"][NAME] = START
+
+    new = jsontext.put(text, ("mcpServers", NAME), START)
+
+    assert json.dumps(jsontext.load(new)) == json.dumps(expected)
+    if old is None:  # something was put in, and nothing else happened
+        assert shared(text, new) + shared(text[::-1], new[::-1]) >= len(text)
+    assert jsontext.put(new, ("mcpServers", NAME), START) == new
+    del expected["mcpServers"][NAME]
+    assert json.dumps(jsontext.load(jsontext.drop(new, ("mcpServers", NAME)))) == json.dumps(expected)
+
+
+# --- command lines of hosts -----------------------------------------------------------------------
+
+
+def test_claude_code_is_asked_through_its_own_command_which_gets_no_key(home: Home) -> None:
+    home.program("claude", WRITES_JSON)
+    assert home.install("claude-code") == 0, home.err
+    assert home.install("claude-code") == 0
+    assert "nothing was changed" in home.out
+    (call,) = home.calls()
+    assert call == ["claude", ["mcp", "add-json", "--scope", "user", NAME, json.dumps({"type": "stdio", **START})], []]
+
+    assert home.install("claude-code", "--sandbox") == 0
+    assert [words[1] for _, words, _ in home.calls()[1:]] == ["remove", "add-json"]
+    assert "mcp remove --scope user venice" in home.out, "what is run is shown"
+    assert home.install("claude-code", "--remove") == 0
+    assert json.loads((home.path / ".claude.json").read_text()) == {"mcpServers": {}}
+    assert home.install("claude-code", "--remove") == 0
+    assert len(home.calls()) == 4
+
+
+def test_gemini_is_given_the_name_of_the_variable_and_not_its_value(home: Home) -> None:
+    home.program("gemini", WRITES_JSON)
+    assert home.install("gemini") == 0, home.err
+    (call,) = home.calls()
+    variable = "VENICE_ADMIN_KEY=$VENICE_ADMIN_KEY"
+    words = ["mcp", "add", "--scope", "user", "-e", variable, NAME, sys.executable, "--", "-P", "-m", "venice_mcp"]
+    assert call == ["gemini", words, []]
+
+
+def test_without_its_command_line_gemini_has_its_file_edited(home: Home) -> None:
+    file = home.file(".gemini/settings.json", '{"ui": {"theme": "x"}}')
+    assert home.install("gemini") == 0
+    assert json.loads(file.read_text())["mcpServers"][NAME]["env"] == {"VENICE_ADMIN_KEY": "$VENICE_ADMIN_KEY"}
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "option"),
+    [("codex", "codex", "--env"), ("opencode", "opencode", "--env"), ("vscode", "code", "")],
+)
+def test_the_other_command_lines_get_the_words_that_they_document(
+    home: Home, name: str, program: str, option: str
+) -> None:
+    home.program(program)
+    home.file(".config/Code/User/mcp.json", "{}")
+    key_file = home.key_file()
+    # These programs write nothing, and that is noticed.
+    assert home.install(name, "--key-file", key_file) == 1
+    assert "does not have the entry" in home.err
+    variable = f"VENICE_ADMIN_KEY_FILE={key_file}"
+    env = {"VENICE_ADMIN_KEY_FILE": key_file}
+    words = ["mcp", "add", NAME, option, variable, "--", sys.executable, "-P", "-m", "venice_mcp"]
+    if name == "vscode":
+        words = ["--add-mcp", json.dumps({"name": NAME, "type": "stdio", **START, "env": env})]
+    assert home.calls() == [[program, words, []]]
+
+
+def test_codex_settings_that_its_command_would_drop_stop_it(home: Home) -> None:
+    home.program("codex")
+    file = home.file(".codex/config.toml", '# mine\n[mcp_servers.venice]\ncommand = "venice-mcp"\nenv_vars = ["A"]\n')
+    before = file.read_bytes()
+    assert home.install("codex") == 1
+    assert "would drop: env_vars" in home.err
+    assert (file.read_bytes(), home.calls()) == (before, [])
+
+
+def test_an_entry_that_a_host_spelled_without_empty_lists_is_the_same(home: Home) -> None:
+    home.program("codex")
+    words = ", ".join(f'"{word}"' for word in START["args"])
+    home.file(
+        ".codex/config.toml", f'[mcp_servers.venice]\ncommand = "{sys.executable}"\nargs = [{words}]\nenv = {{}}\n'
+    )
+    assert home.install("codex") == 0
+    assert "nothing was changed" in home.out
+    assert home.calls() == []
+
+
+def test_a_program_that_fails_is_quoted_harmlessly_and_its_command_shown(home: Home) -> None:
+    home.program("claude")
+    home.file("broken")
+    assert home.install("claude-code") == 1
+    assert "failed with status 1: cannot write" in home.err
+    assert "\x1b" not in home.err
+    assert "x" * 43 not in home.err
+    assert "mcp add-json --scope user venice" in home.err.splitlines()[-1]
+
+
+def test_no_program_replaces_what_cannot_be_seen(home: Home) -> None:
+    home.program("gemini", WRITES_JSON)
+    home.file(".gemini/settings.json", '{ // "venice"?\n}')
+    assert home.install("gemini") == 1
+    assert "it is not known what is there" in home.err
+    assert home.calls() == []
+
+
+@pytest.mark.parametrize("name", ["claude-code", "codex", "opencode"])
+def test_without_the_command_line_of_such_a_host_the_text_is_printed(home: Home, name: str) -> None:
+    assert home.install(name) == 1
+    assert "is not on PATH" in home.err
+    assert sys.executable in home.err
+    assert home.everything() == {}
+
+
+def test_opencode_has_its_entry_taken_out_of_the_file(home: Home) -> None:
+    entry = {"type": "local", "command": [sys.executable, "-P", "-m", "venice_mcp"]}
+    file = home.file(".config/opencode/opencode.json", json.dumps({"mcp": {NAME: entry, "b": 1}}))
+    assert home.install("opencode", "--remove") == 0
+    assert file.read_text() == '{"mcp": {"b": 1}}'
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def test_no_file_and_no_command_ever_holds_a_key(home: Home) -> None:
+    for program in ("claude", "codex", "gemini", "code", "opencode"):
+        home.program(program)
+    for host in HOSTS:
+        place = host.files(Machine(sys.platform, str(home.path), {}))[0]
+        home.file(str(place.relative_to(home.path)), "" if place.suffix == ".toml" else "{}")
+        for words in ([], ["--print"], ["--sandbox"], ["--remove"]):
+            home.install(host.name, *words)
+    written = b"".join(home.everything().values())
+    assert ADMIN_KEY.encode() not in written
+    assert WALLET_KEY.encode() not in written
+    assert all(secrets == [] for _, _, secrets in home.calls())
+
+
+def test_a_key_given_for_a_file_or_a_host_is_refused_and_not_shown(home: Home) -> None:
+    assert home.install("cursor", "--key-file", ADMIN_KEY) == 2
+    assert "revoke it" in home.err
+    assert home.install("cursor", "--key-file", WALLET_KEY) == 2
+    assert home.install(ADMIN_KEY) == 2
+    assert "one of claude-code" in home.err
+
+
+def test_a_key_file_that_is_not_there_is_told_how_to_be_made(home: Home) -> None:
+    home.file(".cursor/mcp.json", "{}")
+    assert home.install("cursor", "--key-file", "~/admin.key") == 1
+    assert f"There is no file {home.path}/admin.key" in home.err
+    assert "umask 077" in home.err
+
+
+def test_a_key_file_that_others_may_read_is_warned_of(home: Home) -> None:
+    home.file(".cursor/mcp.json", "{}")
+    key_file = home.key_file()
+    os.chmod(key_file, 0o644)
+    assert home.install("cursor", "--key-file", key_file) == 0
+    assert "WARNING: others may read that file" in home.out
+
+
+def test_a_key_that_somebody_else_wrote_into_an_entry_is_warned_of_and_put_on_no_command_line(home: Home) -> None:
+    held = json.dumps({"mcpServers": {NAME: {"command": "venice-mcp", "env": {"VENICE_ADMIN_KEY": ADMIN_KEY}}}})
+    home.file(".cursor/mcp.json", held)
+    home.file(".claude.json", held)
+    home.program("claude", WRITES_JSON)
+    assert home.install("cursor") == 0
+    assert "WARNING: the entry holds a key in plain text (VENICE_ADMIN_KEY)" in home.out
+    assert home.install("claude-code") == 1
+    assert "would stand on a command line" in home.err
+    assert home.calls() == []
+    assert home.install("claude-code", "--key-file", home.key_file()) == 0, home.err
+    assert ADMIN_KEY not in (home.path / ".claude.json").read_text()

@@ -26,6 +26,4 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
 }
 
 # Scenario and why it may fail. One that starts to pass must be taken out: that too is an unexpected result.
-EXPECTED_FAILURES: dict[str, str] = {
-    "completion-complete": "no argument completion yet: the method is answered with 'Method not found'",
-}
+EXPECTED_FAILURES: dict[str, str] = {}

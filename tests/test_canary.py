@@ -23,7 +23,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.shared.exceptions import MCPError
-from mcp_types import EmptyResult, Request
+from mcp_types import EmptyResult, PromptReference, Request, ResourceTemplateReference
 
 from tests.checking import check_schemas_once
 from tests.test_bad_input import HEX_KEY, JWT, OLD_KEY, OTHER_KEY, SIGNATURE
@@ -185,6 +185,7 @@ STEPS = (
     "moving",
 )
 HOSTILE_ID = "6f1e2d3c-4b5a-4798-8897-a6b5c4d3e2f1"
+RESOURCES = tuple(f"venice://{name}" for name in ("keys", f"keys/{HOSTILE_ID}", "limits", "audit-log", "policy"))
 HOSTILE_CALLS: tuple[tuple[str, Json], ...] = (
     ("venice_status", {}),
     ("venice_list_api_keys", {}),
@@ -230,7 +231,19 @@ async def misuse(client: Client) -> list[str]:
     for secret in (*PASTED.values(), *CONFIGURED.values()):
         await attempt(client.call_tool(secret, {}))
         await attempt(client.get_prompt(secret, {"x": secret}))
+        await attempt(client.get_prompt("rotate", {"request": f"the key {secret} leaked", "key": secret}))
         await attempt(client.read_resource(f"venice://{secret}"))
+        await attempt(client.read_resource(f"venice://keys/{secret}"))
+        subscription: Json = {"uri": f"venice://keys/{secret}"}
+        request = Request[Json, str](method="resources/subscribe", params=subscription)
+        await attempt(client.session.send_request(cast("Any", request), EmptyResult))
+        for argument in ("key", "model", secret):
+            typed = {"name": argument, "value": secret}
+            await attempt(client.complete(PromptReference(name=secret), typed))
+            await attempt(client.complete(ResourceTemplateReference(uri=secret), typed))
+        if client.protocol_version >= MODERN:
+            async with client.listen(resource_subscriptions=[f"venice://keys/{secret}", "venice://keys"]) as stream:
+                errors.append(f"{stream.honored!r}")
         await attempt(client.call_tool("venice_revoke_api_key", {"key_id": secret}))
         await attempt(client.call_tool("venice_revoke_api_key", {secret: secret}))
         await attempt(client.call_tool("venice_create_api_key", {"description": secret}))
@@ -256,6 +269,13 @@ def walked(bench: House, era: str, calls: list[tuple[str, Json]], *, misusing: b
                     await client.call_tool(tool, arguments)
                 except Exception as error:  # noqa: BLE001 - whatever a client gets to see is searched
                     errors.append(f"{error!r} {vars(error)!r}")
+            for uri in RESOURCES:
+                try:
+                    await client.read_resource(uri)
+                except MCPError as error:
+                    errors.append(f"{error!r} {error.error!r}")
+            for argument in ("key", "model"):
+                await client.complete(PromptReference(name="rotate"), {"name": argument, "value": ""})
             if misusing:
                 errors.extend(await misuse(client))
 

@@ -143,6 +143,7 @@ def test_names_that_nobody_knows_are_in_no_span(
         tool(secret),
         tool("not-a-secret-but-not-known"),
         lambda client: client.get_prompt(secret, {"x": secret}),
+        lambda client: client.get_prompt("rotate", {"request": secret, "key": SAID}),
         lambda client: client.read_resource(f"venice://{secret}"),
         request("logging/setLevel", {"level": secret, "name": secret}),
         request("resources/read", {"uri": "venice://nothing", "name": SAID}),

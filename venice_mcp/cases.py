@@ -1,6 +1,5 @@
 """Questions: what a person will be shown is frozen on record, and their answer judged. Nothing is used up here."""
 
-import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -9,6 +8,7 @@ from typing import Literal, cast
 import anyio.to_thread
 from mcp.server.mcpserver.resolve import AcceptedElicitation, DeclinedElicitation
 
+from venice_mcp.changes import Changes
 from venice_mcp.errors import ArgumentError, VeniceError
 from venice_mcp.gatekeeping import Gatekeeper
 from venice_mcp.patience import DENIALS_COUNT_FOR, asking_again
@@ -16,6 +16,7 @@ from venice_mcp.proposals import Answer, Approved, Case, Proposal, Standing, Ver
 from venice_mcp.secrets import Redactor
 from venice_mcp.settings import Settings
 from venice_mcp.store import Approval, Store
+from venice_mcp.systems import as_command
 
 _SENT = ("intent", "deliver_to", "steps")
 """What of a proposal reaches Venice or a destination, and so may not be altered after it was shown."""
@@ -30,6 +31,7 @@ class Cases:
         account: whose keys these are; approvals of one account mean nothing for another.
         redactor: questions are redacted like everything else.
         now: the clock.
+        changes: who is told of what changes.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class Cases:
         account: Callable[[], Awaitable[str]],
         redactor: Redactor,
         now: Callable[[], datetime],
+        changes: Changes,
     ) -> None:
         self.store = store
         self.gate = Gatekeeper(settings, store, now)
         self._account = account
         self._redactor = redactor
         self._now = now
+        self.changes = changes
 
     async def open_case(self, proposal: Proposal) -> Case:
         """The approval of exactly this call if one is open and its target has not changed, else a new one.
@@ -53,7 +57,10 @@ class Cases:
             VeniceError: policy forbids it, or a person said no to it a moment ago.
         """
         account = await self._account()
-        return await anyio.to_thread.run_sync(self._open_case, proposal, account)
+        case = await anyio.to_thread.run_sync(self._open_case, proposal, account)
+        if case.approval.state == "pending":
+            self.changes.of_record()
+        return case
 
     def _open_case(self, proposal: Proposal, account: str) -> Case:
         now = self._now()
@@ -183,8 +190,9 @@ class Cases:
 
     async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> None:
         await anyio.to_thread.run_sync(lambda: self.store.approvals.settle(case.code, kind, how, self._now()))
+        self.changes.of_record()
 
 
 def approve_command(code: str, store: Store) -> str:
     """One complete command for another terminal. -P keeps the folder it is run in out of Python's search path."""
-    return shlex.join([sys.executable, "-P", "-m", "venice_mcp", "approve", code, "--state-dir", str(store.folder)])
+    return as_command([sys.executable, "-P", "-m", "venice_mcp", "approve", code, "--state-dir", str(store.folder)])

@@ -76,6 +76,7 @@ class Guard(Cases):
         except StoreError as error:
             _log.error("Write %s is %s, but that could not be recorded: %s", write, outcome, error.what)
             return False
+        self.changes.of_record()
         return True
 
     async def _redeem(self, approved: Approved, noting: Mapping[str, Any]) -> Consent:
@@ -236,15 +237,24 @@ class Guard(Cases):
         except AnswerLost as lost:
             lost.write = consent.write
             await self.note(consent.write, "unknown", what=lost.what)
+            self.changes.of_keys(_key_of(consent))
             raise
         except VeniceError as refused:
             await self.note(consent.write, "refused", what=refused.what, code=refused.code)
             raise
         if isinstance(result, NewKeyData):
             await self.note(consent.write, "made", id=result.id, last6=result.api_key.last6)
+            self.changes.of_keys(result.id)
         else:
             await self.note(consent.write, "done")
+            self.changes.of_keys(_key_of(consent))
         return result
+
+
+def _key_of(consent: Consent) -> str | None:
+    """The key that a write is about; a create has none yet."""
+    found = consent.intent.get("id")
+    return found if isinstance(found, str) else None
 
 
 def _unspendable(state: Refusal) -> VeniceError:

@@ -8,14 +8,14 @@ ARGS ?=
 EXACT := $(if $(filter command environment,$(firstword $(origin PYTHON))),--exact)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock bench conformance clean
+.PHONY: help setup demo test lint platforms format lock bench conformance bundle plugin-check clean
 MAKEFLAGS += --no-print-directory
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 step = @printf '\n== %s\n' '$(1)'
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@printf '\nPYTHON=python3.13 chooses the interpreter; ARGS="..." is passed on by test, bench and conformance.\n'
 
 setup: ## Make .venv from requirements.lock; instant when nothing changed
@@ -47,12 +47,24 @@ format: setup ## Let ruff rewrite the code
 lock: ## Resolve requirements.lock again (needs uv; UPGRADE=1 takes newer versions)
 	@"$(PYTHON)" scripts/lock.py $(if $(UPGRADE),--upgrade)
 
+platforms: setup ## basedpyright once more, as on Windows and on macOS
+	$(call step,basedpyright as on Windows)
+	@$(BIN)/basedpyright --project pyproject.toml --pythonplatform Windows
+	$(call step,basedpyright as on macOS)
+	@$(BIN)/basedpyright --project pyproject.toml --pythonplatform Darwin
+
 bench: setup ## Start-up, memory and token budgets against what is measured
 	@$(BIN)/python -m bench $(ARGS)
 
 conformance: setup ## The official MCP conformance scenarios over HTTP
 	@$(BIN)/python -m conformance $(ARGS)
 
+bundle: setup ## Pack dist/venice-mcp-VERSION.mcpb for Claude Desktop, and start what is in it
+	@$(BIN)/python -m shipping bundle
+
+plugin-check: setup ## Validate the Claude Code plugin and the skills, install it and start its server
+	@$(BIN)/python -m shipping check
+
 clean: ## Remove .venv, caches and build output
-	@rm -rf .venv .conformance .pytest_cache .ruff_cache .hypothesis .inline-snapshot build dist
+	@rm -rf .venv .conformance .shipping .pytest_cache .ruff_cache .hypothesis .inline-snapshot build dist
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

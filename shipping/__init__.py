@@ -1,0 +1,1 @@
+"""Packing and checking what others install: `make bundle` and `make plugin-check`."""

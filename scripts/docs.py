@@ -1,4 +1,5 @@
-"""Write what is generated: the tables in README.md, version and tools in manifest.json, the schemas of the tools.
+"""Write what is generated: the tables in README.md, manifest.json, the tools' schemas, what `manifests` makes, and the
+slash commands.
 
 `python scripts/docs.py` writes; `--check` only tells what is out of date and exits with status 1 if anything is.
 """
@@ -11,6 +12,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import host_sections
+import manifests
+import slash_commands
 
 from venice_mcp import __version__, cli, policy, settings
 from venice_mcp.sandbox import SCENARIOS
@@ -127,11 +132,17 @@ def scenario_table() -> str:
     return table(("Scenario", "What is in it"), [(f"`{name}`", text) for name, text in SCENARIOS.items()])
 
 
+def slash_command_table() -> str:
+    return table(("Command", "What it does", "Started by"), slash_commands.rows())
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "hosts": host_sections.sections,
     "tools": tool_table,
     "commands": command_table,
     "environment": environment_table,
     "scenarios": scenario_table,
+    "slash commands": slash_command_table,
 }
 
 
@@ -148,8 +159,8 @@ def readme(current: str) -> str:
 
 
 def manifest(current: str) -> str:
-    """The manifest with the version and the tools that the code has."""
-    content: dict[str, Any] = json.loads(current)
+    """The manifest with the version, the tools and the options that the code has."""
+    content: dict[str, Any] = manifests.bundle(json.loads(current))
     content["version"] = __version__
     content["tools"] = [{"name": spec.name, "description": summary(spec)} for spec in TOOLS]
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -161,18 +172,32 @@ def schemas(_: str) -> str:
     return "{\n" + ",\n".join(rows) + "\n}\n"
 
 
+GENERATED: dict[str, Callable[[str], str]] = {
+    README: readme,
+    MANIFEST: manifest,
+    str(SCHEMAS.relative_to(ROOT)): schemas,
+    ".claude-plugin/plugin.json": manifests.plugin,
+    ".claude-plugin/marketplace.json": manifests.marketplace,
+    "hooks/hooks.json": manifests.hooks,
+    "plugin/requirements.lock": manifests.runtime_lock,
+    "server.json": lambda _: manifests.server(ENVIRONMENT),
+    **slash_commands.pages(),
+}
+
+
 def main() -> int:
     options = argparse.ArgumentParser(prog="python scripts/docs.py", description=__doc__)
     options.add_argument("--check", action="store_true", help="write nothing; exit status 1 when something is stale")
     check: bool = options.parse_args().check
     stale: list[str] = []
-    for name, make in ((README, readme), (MANIFEST, manifest), (str(SCHEMAS.relative_to(ROOT)), schemas)):
+    for name, make in GENERATED.items():
         path = ROOT / name
         current = path.read_text(encoding="utf-8") if path.exists() else ""
         wanted = make(current)
         if wanted != current:
             stale.append(name)
             if not check:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(wanted, encoding="utf-8")
     for name in stale:
         print(f"{name}: {'out of date; run python scripts/docs.py' if check else 'written'}")

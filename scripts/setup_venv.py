@@ -6,7 +6,6 @@ again, and otherwise nothing is done. With uv on PATH it does the work; plain ve
 """
 
 import argparse
-import fcntl
 import hashlib
 import importlib.util
 import json
@@ -19,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-VENV_PYTHON = VENV / "bin" / "python"
+VENV_PYTHON = VENV / "Scripts" / "python.exe" if sys.platform == "win32" else VENV / "bin" / "python"
 STAMP = VENV / "setup-stamp.json"
 LOCK = ROOT / "requirements.lock"
 PYPROJECT = ROOT / "pyproject.toml"
@@ -96,13 +95,22 @@ def remove_venv() -> None:
         shutil.rmtree(VENV)
 
 
+def take_turns(file: int) -> None:
+    """Two makes in one tree take turns; on Windows, where there is no make, nobody else is expected."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--exact", action="store_true", help="make .venv anew if it has another Python version")
     exact = bool(parser.parse_args().exact)
     started = time.monotonic()
     with LOCK.open("rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # two makes in one tree take turns
+        take_turns(held.fileno())
         wanted, present = wanted_stamp(), present_stamp()
         work = work_to_do(present, wanted, exact=exact)
         if work == "nothing":

@@ -18,6 +18,7 @@ ORDER = [
     "venice_mcp",
     "errors",
     "text",
+    "systems",
     "consent",
     "secrets.types",
     "secrets.folding",
@@ -104,6 +105,7 @@ ORDER = [
     "proposals",
     "patience",
     "gatekeeping",
+    "changes",
     "cases",
     "guard",
     "asking",
@@ -143,6 +145,7 @@ ORDER = [
     "tools.fields",
     "tools.arguments",
     "tools.times",
+    "tools.schemas",
     "tools.build",
     "tools.listing",
     "tools.keys",
@@ -165,12 +168,26 @@ ORDER = [
     "tools.status",
     "tools.web3",
     "tools",
+    "tasks",
+    "prompts",
+    "icons",
     "resources",
+    "completions",
+    "subscriptions",
     "server",
     "serving",
     "approving",
     "auditing",
     "doctor",
+    "installing",
+    "installing.machine",
+    "installing.launching",
+    "installing.jsontext",
+    "installing.configfile",
+    "installing.hosts",
+    "installing.entries",
+    "installing.hostprogram",
+    "installing.command",
     "cli",
     "__main__",
 ]
@@ -201,7 +218,17 @@ SHOWING = {
     "tools.keys.made_answer",  # a new key, in the result of the call that made it
     "tools.web3.venice_get_web3_token",  # a token to be signed elsewhere
 }
-PRINTING = {"approving", "auditing", "leaks.worker", "cli", "doctor", "serving", "sandbox.serving", "secrets.logs"}
+PRINTING = {
+    "approving",
+    "auditing",
+    "leaks.worker",
+    "cli",
+    "doctor",
+    "serving",
+    "sandbox.serving",
+    "secrets.logs",
+    "installing.command",
+}
 HOLDING_THE_WALLET = {"wallet", "sandbox.wallet"}
 
 

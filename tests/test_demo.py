@@ -5,7 +5,7 @@ import sys
 import pytest
 
 if sys.platform == "win32":
-    pytest.skip("the demo's server and terminal are driven the POSIX way", allow_module_level=True)
+    raise pytest.skip.Exception("the demo's server and terminal are driven the POSIX way", allow_module_level=True)
 
 import os
 import pty

@@ -17,11 +17,14 @@ from venice_mcp import HOMEPAGE, __version__, cli
 from venice_mcp.policy import document
 from venice_mcp.policy.files import read
 from venice_mcp.policy.summary import summary
+from venice_mcp.tasks import TASKS
 from venice_mcp.tools import TOOLS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 SKILLS = sorted((ROOT / "skills").glob("*/SKILL.md"))
+SLASH_COMMANDS = {task.name for task in TASKS}
+KNOWLEDGE = [skill for skill in SKILLS if skill.parent.name not in SLASH_COMMANDS]
 PAGES = [
     README,
     ROOT / "CHANGELOG.md",
@@ -45,7 +48,7 @@ def of_page(page: Path) -> str:
 
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=of_page)
-every_skill = pytest.mark.parametrize("skill", SKILLS, ids=of_page)
+every_skill = pytest.mark.parametrize("skill", KNOWLEDGE, ids=of_page)
 
 
 # --- generated ------------------------------------------------------------------------------------
@@ -101,8 +104,8 @@ def test_pages_are_plain_ascii_with_lines_that_can_be_read(page: Path) -> None:
 
 @every_page
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )?make ([a-z]+)", text_of(page), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )?make ([a-z-]+)", text_of(page), re.MULTILINE))
     assert named <= targets
 
 
@@ -170,7 +173,7 @@ def test_the_readme_shows_enough_commands_for_that_to_mean_something() -> None:
     ours = [our_arguments(words) for words in shell_commands(text)]
     assert [] in ours, "serving on stdio"
     assert {arguments[0] for arguments in ours if arguments} >= {"approve", "doctor", "sandbox", "serve", "--sandbox"}
-    assert len(list(json_commands(text))) == 2
+    assert len(list(json_commands(text))) == 3
 
 
 # --- the policy -----------------------------------------------------------------------------------
@@ -261,8 +264,9 @@ def test_the_manifest_keeps_keys_secret_and_needs_none() -> None:
 # --- skills ---------------------------------------------------------------------------------------
 
 
-def test_there_is_a_skill() -> None:
-    assert ROOT / "skills" / "venice-api-keys" / "SKILL.md" in SKILLS
+def test_there_are_two_skills_and_a_slash_command_for_every_task() -> None:
+    assert {skill.parent.name for skill in KNOWLEDGE} == {"venice-api-keys", "venice-limits"}
+    assert {skill.parent.name for skill in SKILLS} == SLASH_COMMANDS | {skill.parent.name for skill in KNOWLEDGE}
 
 
 @every_skill
@@ -275,12 +279,17 @@ def test_a_skill_has_portable_front_matter(skill: Path) -> None:
     assert not re.search(r"[<>]", fields["description"])
 
 
-@every_skill
-def test_a_skill_names_only_tools_and_arguments_that_exist(skill: Path) -> None:
-    body = text_of(skill).split("---\n", 2)[2]
-    named = set(re.findall(r"`([a-z][a-z0-9_]*)`", body))
+@pytest.mark.parametrize("page", sorted((ROOT / "skills").glob("**/*.md")), ids=of_page)
+def test_a_skill_names_only_tools_and_arguments_that_exist(page: Path) -> None:
+    named = set(re.findall(r"`([a-z][a-z0-9_]*)`", text_of(page)))
     assert named <= TOOL_NAMES | ARGUMENTS
-    assert named & TOOL_NAMES
+    assert named & TOOL_NAMES or page.parent.name == "references"
+
+
+@every_skill
+def test_every_reference_of_a_skill_is_named_in_it(skill: Path) -> None:
+    linked = set(re.findall(r"\]\((references/[^)]+)\)", text_of(skill)))
+    assert linked == {f"references/{page.name}" for page in skill.parent.glob("references/*")}
 
 
 @every_skill

@@ -1,5 +1,12 @@
 """Scans of real folders, hostile ones too: what is found, what is left out and said, and that every scan ends."""
 
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    raise pytest.skip.Exception("nothing is scanned there", allow_module_level=True)
+
 import os
 import shutil
 import signal
@@ -13,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
-import pytest
 
 from tests.test_bad_input import OLD_KEY, OTHER_KEY
 from tests.test_leaks_patterns import WALLET_KEY

@@ -15,7 +15,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -362,7 +361,7 @@ UNUSABLE: dict[str, Callable[[Path], object]] = {
     "text": lambda path: path.write_text("certificates"),
     "bytes": lambda path: path.write_bytes(bytes(range(256))),
     "too large": lambda path: path.write_bytes(Path(certifi.where()).read_bytes() + b"#" * 5_000_000),
-    "a pipe": partial(os.mkfifo) if hasattr(os, "mkfifo") else Path.mkdir,
+    "a pipe": getattr(os, "mkfifo", Path.mkdir),
 }
 
 

@@ -1,6 +1,7 @@
 """A policy that others could have written, or that says what no policy says, stops writes and tells why."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from venice_mcp.policy.places import PolicyError, absolute, home, operator_file,
 from venice_mcp.policy.rules import Policy
 from venice_mcp.policy.sources import InForce, in_force
 
-posix = pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX's")
 SECRET = "VENICE_ADMIN_KEY_8tRq-Zk3vN1xYb_Lw6HsPd0eGmUjC4aFoT9iKxB2nQ"
 ALLOWANCE = """
 [[approval.allowances]]
@@ -100,9 +101,9 @@ def test_every_link_on_the_way_is_looked_at(tmp_path: Path) -> None:
     assert problem_of(link).startswith("others may write to the folder")
 
 
-@posix
-@pytest.mark.skipif(os.name == "posix" and os.getuid() != 0, reason="only root can give files away")
 def test_what_belongs_to_another_user_is_refused(tmp_path: Path) -> None:
+    if sys.platform == "win32" or os.getuid() != 0:
+        pytest.skip("only root can give files away")
     path = written(tmp_path / "theirs")
     os.chown(path, 12345, -1)
     assert problem_of(path) == "it belongs to another user"
@@ -111,8 +112,9 @@ def test_what_belongs_to_another_user_is_refused(tmp_path: Path) -> None:
     assert "belongs to another user" in problem_of(path)
 
 
-@posix
 def test_a_pipe_or_a_folder_is_no_policy_and_does_not_block(tmp_path: Path) -> None:
+    if sys.platform == "win32":
+        pytest.skip("such pipes are POSIX's")
     os.mkfifo(tmp_path / "pipe", 0o600)
     assert problem_of(tmp_path / "pipe") == "it is not a regular file"
     (tmp_path / "folder").mkdir(mode=0o700)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from venice_mcp.policy.sources import in_force
 from venice_mcp.secrets import Destination, Secret, SinkError, SinkLimits
 from venice_mcp.secrets.delivery import prepare
 from venice_mcp.store import Store
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="secrets go into no file and no command there")
 
 KEY = "VENICE_INFERENCE_KEY_abcdef123456"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

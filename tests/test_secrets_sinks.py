@@ -1,14 +1,18 @@
 """A secret file is private, new and verified, or the caller hears about it and nothing is left behind."""
 
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    raise pytest.skip.Exception("secrets go into no file and no command there", allow_module_level=True)
+
 import ctypes
 import os
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from venice_mcp.secrets import Destination, FileSink, Secret, SinkError, SinkLimits
 from venice_mcp.secrets.saved import clear_leftover, completed

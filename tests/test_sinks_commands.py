@@ -1,11 +1,16 @@
 """A command gets the secret on its standard input and nowhere else, and must end well in time."""
 
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    raise pytest.skip.Exception("secrets go into no file and no command there", allow_module_level=True)
+
 import os
 import select
 import stat
 from pathlib import Path
-
-import pytest
 
 from venice_mcp.secrets import Command, Destination, Prepared, Secret, SinkError, SinkLimits
 from venice_mcp.secrets.commands import _run  # pyright: ignore[reportPrivateUsage]

@@ -11,6 +11,8 @@ from venice_mcp.secrets import DISPLAY, Destination, FileSink, Secret, SinkError
 from venice_mcp.secrets.delivery import described, holds, leftover, prepare
 from venice_mcp.secrets.destinations import DestinationKind
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="secrets go into no file and no command there")
+
 KEY = "VENICE_INFERENCE_KEY_mustNotLeak-0123456789abcdef2V2jNW"
 ANYWHERE = SinkLimits()
 KINDS: list[DestinationKind] = ["file", "dotenv"]

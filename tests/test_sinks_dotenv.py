@@ -1,17 +1,21 @@
 """A .env file gets its variable whole or not at all, keeps what others write to it, and ends private."""
 
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    raise pytest.skip.Exception("secrets go into no file and no command there", allow_module_level=True)
+
 import ctypes
 import fcntl
 import os
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from venice_mcp.secrets import Destination, Prepared, Secret, SinkError, SinkLimits
 from venice_mcp.secrets.delivery import holds, prepare

@@ -180,6 +180,7 @@ def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
         os.umask(before)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX's")
 def test_a_file_that_others_could_read_is_closed(tmp_path: Path) -> None:
     asked(Store(tmp_path))
     (tmp_path / FILE).chmod(0o644)
@@ -187,6 +188,7 @@ def test_a_file_that_others_could_read_is_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX's")
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
 def test_a_folder_that_others_may_write_to_holds_no_record(tmp_path: Path, mode: int) -> None:
     folder = tmp_path / "state"
@@ -278,7 +280,7 @@ def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
     assert elsewhere.read_text() == ""
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir(mode=0o500)

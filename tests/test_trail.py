@@ -408,6 +408,7 @@ def test_after_a_purge_nothing_is_left_and_a_new_record_can_be_used(tmp_path: Pa
     assert store.trail.verify() == Verdict(1)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there a record in use is not removed")
 def test_what_waits_while_the_record_is_purged_fails_and_does_not_vanish(tmp_path: Path) -> None:
     """A write that waits for the lock must not end up in a file that is no longer there."""
     store = filled(tmp_path)

@@ -34,7 +34,9 @@ def approve(code: str | None, state_dir: Path) -> int:
         if approval.state != "pending":
             return _say(f"Request {approval.code} is not waiting: it is {approval.state}.", 1)
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return _say("Run this in a real terminal: only a person at one can approve.", _USER_ERROR)
+            # Terminals of Git Bash and the like are pipes to a program of Windows.
+            where_else = " On Windows that is PowerShell or the Command Prompt." if sys.platform == "win32" else ""
+            return _say(f"Run this in a real terminal: only a person at one can approve.{where_else}", _USER_ERROR)
         return _decide(store, approval)
     except VeniceError as error:
         return _say(f"{error.what} {error.next_step}", 1)
@@ -84,9 +86,12 @@ def _decide(store: Store, approval: Approval) -> int:
 
 def _user() -> str:
     """Who this process runs as; not what LOGNAME says."""
-    if not hasattr(os, "getuid"):
-        return "unknown"
-    import pwd  # not there on Windows
+    if sys.platform == "win32":
+        try:
+            return plain(os.getlogin(), 40)  # asks the system there
+        except OSError:
+            return "unknown"
+    import pwd
 
     try:
         return plain(pwd.getpwuid(os.getuid()).pw_name, 40)

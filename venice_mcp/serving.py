@@ -18,6 +18,7 @@ import anyio
 from venice_mcp.app import App
 from venice_mcp.secrets import RedactingStream, Secret
 from venice_mcp.server import build_server
+from venice_mcp.systems import kept_private
 
 if TYPE_CHECKING:
     import socket
@@ -94,13 +95,29 @@ async def _on_signal(then: Callable[[], Awaitable[None]]) -> None:
                 await then()
                 return
     except NotImplementedError:
-        # Windows' event loop has no signal handlers; there the default ones end the process.
-        return
+        pass  # Windows' event loop takes no handlers
+    await _told_to_end()
+    await then()
+
+
+async def _told_to_end() -> None:
+    """Wait for a signal by the handlers of Python itself, which run in the main thread, as the event loop does."""
+    import asyncio
+
+    loop, told = asyncio.get_running_loop(), anyio.Event()
+
+    def tell(_number: int, _frame: object) -> None:
+        loop.call_soon_threadsafe(told.set)
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), tell)
+    await told.wait()
 
 
 async def _on_hangup(app: App, stdin: int, then: Callable[[], Awaitable[None]]) -> None:
     """When stdin closes, the SDK ends by itself, but waits for writes in flight and for threads; this bounds that."""
-    if not hasattr(select, "poll"):
+    if sys.platform == "win32" or not hasattr(select, "poll"):
         return
     gone = select.POLLHUP | getattr(select, "POLLRDHUP", 0)
     poll = select.poll()
@@ -191,7 +208,11 @@ def _listen(host: str, port: int) -> "socket.socket":
     if not address.is_loopback:
         raise ServingError("--host must be a loopback address for now: 127.0.0.1 or ::1.")
     listener = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform == "win32":
+        # There SO_REUSEADDR lets another program listen on the same port and answer in our place.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+    else:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((str(address), port))
         listener.listen(128)
@@ -207,6 +228,8 @@ def read_token(path: Path) -> Secret:
     Raises:
         ServingError: others can read it, or it holds no token of at least 24 characters.
     """
+    if not kept_private(path.parent):
+        raise ServingError(f"The token file {path} must lie in your user profile, where other users cannot read it.")
     try:
         _make_token(path)
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0))
@@ -215,7 +238,7 @@ def read_token(path: Path) -> Secret:
             value = file.read(4096).decode("ascii").strip()
     except (OSError, UnicodeDecodeError):
         raise ServingError(f"The token file {path} cannot be read.") from None
-    mine = os.name != "posix" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
+    mine = sys.platform == "win32" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
     if not stat.S_ISREG(status.st_mode) or not mine:
         raise ServingError(f"The token file {path} must be a file that only you can read: chmod 600 it.")
     if len(value) < 24 or not value.isprintable() or " " in value:

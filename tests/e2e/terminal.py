@@ -1,6 +1,13 @@
 """A person at a real terminal: a pseudo-terminal on which the printed command runs, far from our environment."""
 
 import os
+import sys
+
+import pytest
+
+if not hasattr(os, "fork"):  # not by sys.platform, which would hide this module from type checkers there
+    raise pytest.skip.Exception("pseudo-terminals are POSIX's", allow_module_level=True)
+
 import pty
 import select
 import subprocess
@@ -47,6 +54,8 @@ class Terminal:
 @contextmanager
 def terminal(command: str, folder: Path) -> Generator[Terminal]:
     """Runs `command` as a person would paste it into a shell in `folder`, with an empty environment."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     master, slave = pty.openpty()
     with subprocess.Popen(
         ["/usr/bin/env", "-i", "/bin/sh", "-c", command],
@@ -68,6 +77,8 @@ def terminal(command: str, folder: Path) -> Generator[Terminal]:
 
 def _own_terminal() -> None:
     """Make the pseudo-terminal the controlling one, so that Ctrl-C typed on it is one."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     import fcntl
     import termios
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,10 @@ from tests.e2e.bench import (
 )
 from tests.test_sinks_keyrings import SERVICE, Memory
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="secrets go into no file and no command there"),
+]
 eras = pytest.mark.parametrize("era", ERAS)
 CREATE = "venice_create_api_key"
 makers = pytest.mark.parametrize("tool", [CREATE, MINT.tool])

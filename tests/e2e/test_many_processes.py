@@ -1,16 +1,21 @@
 """Several servers, transports and users around one record: it stays whole, one approval makes one key."""
 
+import sys
+
+import pytest
+
+if sys.platform == "win32":
+    raise pytest.skip.Exception("its terminal is a pseudo-terminal of POSIX", allow_module_level=True)
+
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import anyio
-import pytest
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.e2e.bench import CAPPED, LEGACY, Json, connect, failed

@@ -1,6 +1,7 @@
 """What a plan must not do although somebody interferes: each was once possible."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ from tests.e2e.bench import (
 )
 from tests.e2e.striking import key_made
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="secrets go into no file and no command there"),
+]
 ROTATE, PROVISION, RECOVER = "venice_rotate_api_key", "venice_provision_api_keys", "venice_recover"
 REVOKE, UPDATE = "venice_revoke_api_keys", "venice_update_api_keys"
 TOO_FAST = b'{"error":"slow down"}'

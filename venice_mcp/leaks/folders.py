@@ -1,6 +1,7 @@
 """Opening the folders that a scan was asked for."""
 
 import os
+import sys
 from functools import cache
 from typing import Final
 
@@ -35,7 +36,12 @@ _PSEUDO: Final = frozenset(
 
 def can_walk() -> bool:
     """Whether this system opens files relative to a folder, without which no walk is safe."""
-    return os.open in os.supports_dir_fd and os.scandir in os.supports_fd and hasattr(os, "O_NOFOLLOW")
+    return (
+        sys.platform != "win32"
+        and os.open in os.supports_dir_fd
+        and os.scandir in os.supports_fd
+        and hasattr(os, "O_NOFOLLOW")
+    )
 
 
 def expanded(folder: str) -> str | None:
@@ -54,8 +60,7 @@ def open_folder(path: str) -> int:
         handle = os.open(path, FOLDER_FLAGS)
     except OSError:
         raise FolderError(_problem(path)) from None
-    device = os.fstat(handle).st_dev
-    if _kinds().get((os.major(device), os.minor(device))) in _PSEUDO:
+    if _kind(os.fstat(handle).st_dev) in _PSEUDO:
         os.close(handle)
         raise FolderError("is made up by the system and holds no files; name another")
     return handle
@@ -71,6 +76,12 @@ def _problem(path: str) -> str:
     if not os.path.lexists(path):
         return "does not exist"
     return "is not a folder" if not os.path.isdir(path) else "may not be read"
+
+
+def _kind(device: int) -> str | None:
+    if sys.platform == "win32":
+        return None
+    return _kinds().get((os.major(device), os.minor(device)))
 
 
 @cache

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+
+from venice_mcp.systems import kill_group
 
 if TYPE_CHECKING:
     from anyio.abc import Process
@@ -143,7 +144,7 @@ async def _work(job: Mapping[str, Any], sums: "_Sums", report: Report) -> None:
                 await report(sums.progress())
     finally:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process.pid)
         # Not for ever: a process that waits for a dead file server does not even end when it is killed.
         with anyio.move_on_after(_GRACE_S, shield=True):
             for stream in (process.stdin, process.stdout):

@@ -10,9 +10,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, Protocol
 
-FOLDER_FLAGS: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | os.O_CLOEXEC
+# Some of these do not exist on Windows, where nothing is walked; importing this must do no harm there.
+_CLOSED: Final = getattr(os, "O_CLOEXEC", 0)
+FOLDER_FLAGS: Final = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | _CLOSED
 # Not waiting matters for a FIFO that takes the place of a file between looking and opening.
-FILE_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | os.O_CLOEXEC
+FILE_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | _CLOSED
 
 BINARY: Final = "binary"
 LINK: Final = "symbolic link"

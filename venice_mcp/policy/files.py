@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def _hops(path: Path) -> Iterator[Path]:
 def _check_folder(folder: Path) -> None:
     """Whoever may write to the folder itself may put another file in the place of this one."""
     found = os.stat(folder)
-    if not hasattr(os, "getuid"):
+    if sys.platform == "win32":
         return
     if found.st_uid not in (0, os.getuid()):
         raise PolicyError(f"the folder {quoted(str(folder), 200)} belongs to another user")
@@ -111,14 +112,14 @@ def _check_above(folder: Path) -> None:
     Who owns it is left alone: in a container the folders above a home often seem to be nobody's.
     """
     found = os.stat(folder)
-    if hasattr(os, "getuid") and found.st_mode & _WRITABLE_BY_OTHERS and not found.st_mode & stat.S_ISVTX:
+    if sys.platform != "win32" and found.st_mode & _WRITABLE_BY_OTHERS and not found.st_mode & stat.S_ISVTX:
         raise PolicyError(f"others may write to the folder {quoted(str(folder), 200)} (chmod go-w)")
 
 
 def _check_file(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise PolicyError("it is not a regular file")
-    if not hasattr(os, "getuid"):
+    if sys.platform == "win32":
         return
     if found.st_uid not in (0, os.getuid()):
         raise PolicyError("it belongs to another user")

@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from venice_mcp.systems import known_folder
+
 NAME = "venice-mcp"
 FILE = "policy.toml"
 
@@ -19,8 +21,8 @@ class PolicyError(Exception):
 def home() -> Path | None:
     """This user's home as the system has it; None when it knows none."""
     if sys.platform == "win32":
-        return Path.home()
-    import pwd  # not everywhere
+        return known_folder("profile")
+    import pwd
 
     try:
         folder = pwd.getpwuid(os.getuid()).pw_dir
@@ -38,19 +40,21 @@ def operator_file(config_dir: Path | None = None) -> Path | None:
 def operator_dir() -> Path | None:
     """The folder of the operator's own policy."""
     if sys.platform == "win32":
-        from platformdirs import user_config_path  # asks the system there, not the environment
-
-        return user_config_path(NAME, appauthor=False)
+        return _in_local()
     return _in_home("Library/Application Support" if sys.platform == "darwin" else ".config")
 
 
 def trusted_state_dir() -> Path | None:
     """Where state is kept when nobody chose otherwise."""
     if sys.platform == "win32":
-        from platformdirs import user_state_path
-
-        return user_state_path(NAME, appauthor=False)
+        return _in_local()
     return _in_home("Library/Application Support" if sys.platform == "darwin" else ".local/state")
+
+
+def _in_local() -> Path | None:
+    # Not platformdirs: what it says there can be overridden by a variable.
+    folder = known_folder("local")
+    return folder / NAME if folder else None
 
 
 def _in_home(place: str) -> Path | None:
@@ -66,11 +70,11 @@ def absolute(name: str) -> Path:
     """
     if "\0" in name or ".." in Path(name).parts:
         raise PolicyError("must be a path without .. in it")
-    if name == "~" or name.startswith("~/"):
+    if name == "~" or name.startswith(("~/", "~\\") if sys.platform == "win32" else "~/"):
         folder = home()
         if folder is None:
             raise PolicyError("begins with ~, and the system knows no home for this user; write the whole path")
         return folder / name[2:]
-    if not os.path.isabs(name):
+    if not Path(name).is_absolute():
         raise PolicyError("must be an absolute path or begin with ~/")
     return Path(name)

@@ -1,8 +1,8 @@
 """Delivery of a new key to a program that the operator's policy names, on its standard input."""
 
 import os
-import signal
 import stat
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from venice_mcp.secrets.folders import OTHERS_MAY_WRITE
 from venice_mcp.secrets.sinks import PLACEHOLDER, Command, OneDelivery, SinkError, check_variable, reason
 from venice_mcp.secrets.types import Secret
+from venice_mcp.systems import effective_user, kill_group
 from venice_mcp.text import quoted
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def prepare_command(name: str, variable: str | None, commands: Mapping[str, Comm
     if command is None:
         known = ", ".join(quoted(each) for each in sorted(commands)) or "none"
         raise SinkError(f"this server's policy defines no command {quoted(name)}; it defines: {known}")
-    if not hasattr(os, "killpg"):
+    if sys.platform == "win32":
         raise SinkError("this system offers no way to end a program with all that it started")
     odd = not command.argv or any("\0" in item for item in command.argv)
     problem = "it has no program" if odd else _unfit(command.argv[0])
@@ -80,7 +81,7 @@ def _unfit(program: str) -> str | None:
         return reason(error)
     if not stat.S_ISREG(status.st_mode) or not os.access(real, os.X_OK):
         return "its program is not an executable file"
-    if status.st_uid not in (0, os.geteuid()):
+    if status.st_uid not in (0, effective_user()):
         return "its program belongs to another user"
     if any(each.st_mode & OTHERS_MAY_WRITE for each in (status, *folders)):
         return "others may write to its program or the folder of it"
@@ -89,12 +90,13 @@ def _unfit(program: str) -> str | None:
 
 def _environment(passed: Iterable[str]) -> dict[str, str]:
     """A small environment: variables that a project sets could lead the program, and the secret, somewhere else."""
-    import pwd  # `prepare_command` has refused where there is none
-
     found = {"PATH": _PATH, "LANG": "C.UTF-8"}
-    with suppress(KeyError):
-        user = pwd.getpwuid(os.getuid())
-        found |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+    if sys.platform != "win32":  # where `prepare_command` has refused
+        import pwd
+
+        with suppress(KeyError):
+            user = pwd.getpwuid(os.getuid())
+            found |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
     return found | {name: os.environ[name] for name in passed if name in os.environ and not name.startswith("VENICE_")}
 
 
@@ -148,7 +150,7 @@ def _end(process: "Popen[bytes]") -> None:
         return
     # It leads its group, whose number is its own and cannot be given to others before it was waited for.
     with suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process.pid)
     import subprocess
 
     with suppress(subprocess.TimeoutExpired):

@@ -1,12 +1,23 @@
 """A file of moderate size, exchanged as a whole: locked, read, replaced by a new private file, or put back."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
-from venice_mcp.secrets.folders import Place, create, named, open_existing, open_folder, reserve, sync_folder, write_all
+from venice_mcp.secrets.folders import (
+    NO_PRIVATE_FILES,
+    Place,
+    create,
+    named,
+    open_existing,
+    open_folder,
+    reserve,
+    sync_folder,
+    write_all,
+)
 from venice_mcp.secrets.sinks import SinkError, reason
 
 NARROWS: Final = "only its owner can read the file from then on"
@@ -34,7 +45,9 @@ class Content(NamedTuple):
 @contextmanager
 def locked(place: Place, folders: tuple[str, ...] | None) -> Generator[int]:
     """A descriptor of the folder, locked among all who edit a file in it by this module."""
-    import fcntl  # not on Windows, where `checked_place` has refused by now
+    if sys.platform == "win32":
+        raise SinkError(NO_PRIVATE_FILES)
+    import fcntl
 
     folder = open_folder(place, folders, sticky=False)
     try:

@@ -2,17 +2,22 @@
 
 import os
 import stat
+import sys
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from venice_mcp.secrets.shapes import KEY_SHAPE
 from venice_mcp.secrets.sinks import SinkError, reason
+from venice_mcp.systems import effective_user, flush
 from venice_mcp.text import quoted
 
 PRIVATE: Final = 0o600
 OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 SHOWN_PATH: Final = 300
 """Longer paths are refused: what a person approves must be seen whole."""
+NO_PRIVATE_FILES: Final = (
+    "this system offers no way to make a private file safely; a secret can go to the keyring or be displayed"
+)
 
 
 class Place(NamedTuple):
@@ -38,8 +43,8 @@ def checked_place(path: str) -> Place:
         raise SinkError("the path contains a key; give the path of a file")
     if not path.isprintable():
         raise SinkError("the path contains control or invisible characters")
-    if not hasattr(os, "fchmod") or os.open not in os.supports_dir_fd:
-        raise SinkError("this system offers no way to make a private file safely")
+    if sys.platform == "win32" or os.open not in os.supports_dir_fd:
+        raise SinkError(NO_PRIVATE_FILES)
     expanded = os.path.expanduser(path)
     if not os.path.isabs(expanded):
         raise SinkError(f"{named(path)} is not an absolute path")
@@ -65,6 +70,8 @@ def open_folder(place: Place, allowed: tuple[str, ...] | None, *, sticky: bool) 
         SinkError: it cannot be opened, others may write to it, or it is not allowed.
     """
     parent = place.parent
+    if sys.platform == "win32":
+        raise SinkError(NO_PRIVATE_FILES)
     try:
         folder = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -81,7 +88,7 @@ def open_folder(place: Place, allowed: tuple[str, ...] | None, *, sticky: bool) 
 
 def _refuse_shared(parent: str, status: os.stat_result, sticky: bool) -> None:
     # In a sticky folder such as /tmp only the owners of the file and of the folder can replace the file.
-    protected = sticky and status.st_mode & stat.S_ISVTX and status.st_uid in (0, os.geteuid())
+    protected = sticky and status.st_mode & stat.S_ISVTX and status.st_uid in (0, effective_user())
     if status.st_mode & OTHERS_MAY_WRITE and not protected:
         raise SinkError(f"others may write to the folder {named(parent)}; choose a folder that only you can write to")
 
@@ -112,6 +119,8 @@ def create(name: str, folder: int) -> int:
     Raises:
         OSError: there is one already, even if it is a symbolic link that leads nowhere, or none can be made.
     """
+    if sys.platform == "win32":
+        raise SinkError(NO_PRIVATE_FILES)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     file = os.open(name, flags, PRIVATE, dir_fd=folder)
     try:
@@ -132,7 +141,9 @@ def reserve(file: int, size: int) -> None:
     """
     from errno import EINVAL, ENOSYS, ENOTSUP, EOPNOTSUPP
 
-    if not hasattr(os, "posix_fallocate"):
+    if sys.platform == "win32":
+        return
+    if sys.platform == "darwin" or not hasattr(os, "posix_fallocate"):
         return
     try:
         os.posix_fallocate(file, 0, size)
@@ -147,7 +158,7 @@ def write_all(file: int, data: bytes) -> None:
     while rest:
         rest = rest[os.write(file, rest) :]
     os.ftruncate(file, len(data))
-    os.fsync(file)
+    flush(file)
 
 
 def sync_folder(folder: int) -> None:
@@ -155,7 +166,7 @@ def sync_folder(folder: int) -> None:
     from errno import EINVAL, ENOTSUP
 
     try:
-        os.fsync(folder)
+        flush(folder)
     except OSError as error:
         # Some file systems cannot, and then a folder needs no sync of its own.
         if error.errno not in (EINVAL, ENOTSUP):
@@ -168,6 +179,8 @@ def open_existing(place: Place, folder: int) -> int | None:
     Raises:
         SinkError: it is not a plain file of this user that has only this name.
     """
+    if sys.platform == "win32":
+        raise SinkError(NO_PRIVATE_FILES)
     try:
         # Looked at before it is opened: opening a device can act on it, and opening a pipe waits.
         kind = os.stat(place.name, dir_fd=folder, follow_symlinks=False)
@@ -193,7 +206,7 @@ def _refuse_odd(place: Place, status: os.stat_result) -> None:
         raise SinkError(f"{named(place.path)} is a symbolic link; name the file itself")
     if not stat.S_ISREG(status.st_mode):
         raise SinkError(f"{named(place.path)} is not a plain file")
-    if status.st_uid != os.geteuid():
+    if status.st_uid != effective_user():
         raise SinkError(f"{named(place.path)} belongs to another user")
     if status.st_nlink > 1:
         raise SinkError(f"{named(place.path)} has other names (hard links), under which the secret would be missing")

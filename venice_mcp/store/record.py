@@ -10,6 +10,7 @@ import os
 import secrets
 import sqlite3
 import stat
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from venice_mcp.errors import Changed, VeniceError
+from venice_mcp.systems import kept_private
 
 SCHEMA_VERSION = 2
 GENESIS = "0" * 64
@@ -228,9 +230,25 @@ class Record:
         Raises:
             StoreError: it cannot be removed.
         """
+        if sys.platform == "win32":
+            self._purge_closed()
+            return
         with self.transaction():
             for suffix in _BESIDE:
                 self.path.with_name(_FILE + suffix).unlink(missing_ok=True)
+
+    def _purge_closed(self) -> None:
+        """There a file that is open cannot be removed, by this process or while another one has it."""
+        with self.transaction():
+            pass
+        try:
+            for suffix in _BESIDE:
+                self.path.with_name(_FILE + suffix).unlink(missing_ok=True)
+        except OSError:
+            raise StoreError(
+                f"The local record in {self.folder} is in use.",
+                "End the servers and terminals that use it, then run this again.",
+            ) from None
 
     def _connect(self) -> tuple[sqlite3.Connection, os.stat_result]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -242,6 +260,8 @@ class Record:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            if sys.platform == "darwin":
+                db.execute("PRAGMA fullfsync = ON")  # there fsync only hands it to the drive
             version = db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise sqlite3.DatabaseError("it was written by a newer venice-mcp")
@@ -258,7 +278,10 @@ class Record:
     def _refuse_shared(folder: Path) -> None:
         """Whoever may write to the folder could put another record in place of ours."""
         status = folder.stat()
-        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & 0o022):
+        if sys.platform == "win32":
+            if not kept_private(folder):
+                raise PermissionError(f"{folder} is not in your user profile, so others might write to it")
+        elif status.st_uid != os.getuid() or status.st_mode & 0o022:
             raise PermissionError(f"others may write to {folder}")
 
     def _made_private(self) -> os.stat_result:
@@ -274,7 +297,9 @@ class Record:
             status = self.path.lstat()
         if not stat.S_ISREG(status.st_mode):
             raise PermissionError(f"{self.path} is no plain file")
-        if hasattr(os, "getuid") and status.st_uid != os.getuid():
+        if sys.platform == "win32":
+            return status  # its permissions are those of the folder
+        if status.st_uid != os.getuid():
             raise PermissionError(f"{self.path} belongs to another user")
         if status.st_mode & 0o077:
             self.path.chmod(0o600)

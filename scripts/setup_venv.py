@@ -75,7 +75,8 @@ def install_commands(uv: str | None) -> tuple[list[str], list[str], list[str]]:
         into = [uv, "pip", "install", "--no-config", "--python", str(VENV_PYTHON)]
         make = [uv, "venv", "--no-config", "--no-project", "--quiet", "--python", sys.executable, str(VENV)]
     else:
-        into = [str(VENV_PYTHON), "-I", "-m", "pip", "install", "--disable-pip-version-check"]
+        # Compiled is what gets imported, when it is: most of what large libraries bring never does.
+        into = [str(VENV_PYTHON), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-compile"]
         make = [sys.executable, "-m", "venv", str(VENV)]
     return make, into + locked, into + project
 

@@ -252,13 +252,13 @@ KINDS = {
         rotating({"kind": "dotenv", "variable": "VENICE_API_KEY"}, grace_hours=GRACE_HOURS),
         old_key_lives_until_its_successor_is_there,
         in_its_grace,
-        4,
+        6,
     ),
     "rotation at once into a new file": Kind(
         rotating({"kind": "file"}, grace_hours=0), old_key_lives_until_its_successor_is_there, at_once, THINLY
     ),
-    "rotation of a leaked key": Kind(rotating({"kind": "file"}, leaked=True), leaked_key_ends_first, at_once, 9),
-    "provisioning into a csv": Kind(provisioning("csv"), nothing_delivered_is_lost, each_key_once, 9),
+    "rotation of a leaked key": Kind(rotating({"kind": "file"}, leaked=True), leaked_key_ends_first, at_once, 12),
+    "provisioning into a csv": Kind(provisioning("csv"), nothing_delivered_is_lost, each_key_once, 12),
     "provisioning into files": Kind(provisioning("files"), nothing_delivered_is_lost, each_key_once, THINLY),
     "revoking": Kind(about_three("venice_revoke_api_keys"), no_other_is_touched, all_gone, THINLY),
     "updating": Kind(

@@ -2,24 +2,25 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio.to_thread
 from mcp_types import CallToolResult, ContentBlock
 from pydantic import AfterValidator, Field, model_validator
 
 from venice_mcp.app import App, Ctx, app_of
-from venice_mcp.diagnosis.evidence import Subject, gather
-from venice_mcp.diagnosis.pasted import Pasted, read_pasted
-from venice_mcp.diagnosis.report import Report, report
 from venice_mcp.errors import VeniceError
 from venice_mcp.models.diagnosis import Diagnosis
 from venice_mcp.settings import KeyKind
 from venice_mcp.store import StoreError
 from venice_mcp.store.remembered import Remembered, remembered
 from venice_mcp.tools.arguments import Arguments
-from venice_mcp.tools.diagnosis_answer import answered
 from venice_mcp.tools.fields import KeyId, KeyType, clean_text, problem_at
+
+if TYPE_CHECKING:
+    from venice_mcp.diagnosis.evidence import Subject
+    from venice_mcp.diagnosis.pasted import Pasted
+    from venice_mcp.diagnosis.report import Report
 
 _PASTE = 20_000
 
@@ -57,6 +58,12 @@ class Diagnose(Arguments):
 async def venice_diagnose(args: Diagnose, ctx: Ctx) -> Annotated[CallToolResult, Diagnosis]:
     """Answer why calls fail with 401, 402, 403, 429 or 503 or are slow to be let in: ranked causes with evidence, when
     each ends, what to do, and a pace that fits. Pass the whole error when there is one. Changes nothing."""
+    # Its tables of words take a start-up without a diagnosis 35 ms.
+    from venice_mcp.diagnosis.evidence import gather
+    from venice_mcp.diagnosis.pasted import read_pasted
+    from venice_mcp.diagnosis.report import report
+    from venice_mcp.tools.diagnosis_answer import answered
+
     app = app_of(ctx)
     pasted = read_pasted(args.error, app.redactor, app.now()) if args.error else None
     subject = await _subject(app, args, pasted)
@@ -78,7 +85,7 @@ async def venice_diagnose(args: Diagnose, ctx: Ctx) -> Annotated[CallToolResult,
     return answered(found, app.settings.policy, chart=await _chart(found) if args.chart else None)
 
 
-async def _chart(found: Report) -> ContentBlock | str:
+async def _chart(found: "Report") -> ContentBlock | str:
     """Refusals in the log over time, by limit; or why there is no such picture."""
     if not found.hits:
         return "No chart: no refusal in the log concerns this key."
@@ -96,9 +103,11 @@ async def _chart(found: Report) -> ContentBlock | str:
 # --- which key ------------------------------------------------------------------------------------
 
 
-async def _subject(app: App, args: Diagnose, pasted: Pasted | None) -> Subject | None:
+async def _subject(app: App, args: Diagnose, pasted: "Pasted | None") -> "Subject | None":
     """The key that was named, or that the error names, or the weakest one at hand; without any, an error may still
     tell something."""
+    from venice_mcp.diagnosis.evidence import Subject  # see venice_diagnose
+
     held = {
         kind: secret.last6
         for kind in ("INFERENCE", "ADMIN")
@@ -125,7 +134,7 @@ async def _subject(app: App, args: Diagnose, pasted: Pasted | None) -> Subject |
     return Subject(None) if pasted is not None else None
 
 
-async def _past(app: App, subject: Subject) -> tuple[Remembered, ...]:
+async def _past(app: App, subject: "Subject") -> tuple[Remembered, ...]:
     """What the local record knows of the key, should Venice not list it any more."""
 
     def fits(each: Remembered) -> bool:

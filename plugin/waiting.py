@@ -157,6 +157,6 @@ def _write(line: bytes) -> None:
 def _parsed(line: bytes) -> Json:
     try:
         message: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return cast("Json", message) if isinstance(message, dict) else {}

@@ -201,6 +201,16 @@ def test_a_key_file_is_stripped(tmp_path: Path) -> None:
     assert secret == Secret(ADMIN_KEY)
 
 
+def test_a_placeholder_that_a_host_left_unfilled_does_not_hide_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "admin.key"
+    path.write_text("VENICE_ADMIN_KEY_" + "aB3" * 12)
+    path.chmod(0o600)
+    found = loaded(VENICE_ADMIN_KEY="${env:VENICE_ADMIN_KEY}", VENICE_ADMIN_KEY_FILE=str(path))
+    secret = found.credentials["ADMIN"].secret
+    assert secret is not None
+    assert secret.reveal() == path.read_text()
+
+
 # --- policy ----------------------------------------------------------------------------------------
 
 ALLOWING = """

@@ -302,7 +302,8 @@ def _from_env(kind: KeyKind, env: Mapping[str, str], mode: str) -> Credential:
     if kind == "WALLET" and _given(env, KEYSTORE_VARIABLE):
         return _from_keystore(env)
     variable = VARIABLES[kind]
-    if value := env.get(variable, "").strip():
+    # A placeholder says nothing, so it must not hide a file either.
+    if value := _given(env, variable):
         return _checked(kind, value, f"environment variable {variable}", mode)
     name = env.get(f"{variable}_FILE", "").strip()
     if not name:
@@ -377,9 +378,6 @@ def _checked(kind: KeyKind, value: str, origin: str, mode: str) -> Credential:
     def refuse(problem: str) -> Credential:
         return Credential(kind, origin=origin, problem=f"The {VARIABLES[kind]} from the {origin} {problem}")
 
-    if _PLACEHOLDER.fullmatch(value):
-        # A host that does not fill a variable in hands its name over; the operator set nothing.
-        return Credential(kind)
     if kind == "WALLET":
         if not _WALLET_KEY.fullmatch(value) or not 0 < int(value, 16) < _CURVE_ORDER:
             return refuse("is not a private key: 64 hexadecimal digits, within the secp256k1 curve.")

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tests.test_claims import BLOCK, CAP, EMPTY, INACTIVE, MESSAGES, MIDNIGHT, PRIVACY, UNIX
@@ -724,6 +724,8 @@ def test_a_message_is_understood_whatever_stands_around_it(
     _, said, meant = message
     # A status that happens to stand there is no part of the message.
     around = before.replace("4", "").replace("5", "") + "\n"
+    # Nor is a word that says something by itself; hypothesis draws such words from the code under test.
+    assume(not reading(f"{around}\n{after}").claims)
     assert reading(f"{around}{said}\n{after}").claims == meant
     assert reading(f"{around}{json.dumps({'error': said})}\n{after}").claims == meant
 

@@ -201,14 +201,39 @@ def test_a_key_file_is_stripped(tmp_path: Path) -> None:
     assert secret == Secret(ADMIN_KEY)
 
 
-def test_a_placeholder_that_a_host_left_unfilled_does_not_hide_the_file(tmp_path: Path) -> None:
+UNFILLED = [
+    "${VENICE_ADMIN_KEY}",
+    "${env:VENICE_ADMIN_KEY}",
+    "${user_config.admin_key}",
+    "${{ secrets.VENICE_ADMIN_KEY }}",
+    "{env:VENICE_ADMIN_KEY}",
+    "{{VENICE_ADMIN_KEY}}",
+    "$VENICE_ADMIN_KEY",
+    "'$VENICE_ADMIN_KEY'",
+    "%VENICE_ADMIN_KEY%",
+    "<VENICE_ADMIN_KEY>",
+]
+
+
+@pytest.mark.parametrize("placeholder", UNFILLED)
+def test_a_placeholder_that_a_host_left_unfilled_is_no_key_and_hides_no_file(tmp_path: Path, placeholder: str) -> None:
     path = tmp_path / "admin.key"
     path.write_text("VENICE_ADMIN_KEY_" + "aB3" * 12)
     path.chmod(0o600)
-    found = loaded(VENICE_ADMIN_KEY="${env:VENICE_ADMIN_KEY}", VENICE_ADMIN_KEY_FILE=str(path))
+    found = loaded(VENICE_ADMIN_KEY=placeholder, VENICE_ADMIN_KEY_FILE=str(path))
     secret = found.credentials["ADMIN"].secret
     assert secret is not None
     assert secret.reveal() == path.read_text()
+    without = loaded(VENICE_ADMIN_KEY_FILE=placeholder).credentials["ADMIN"]
+    assert (without.secret, without.problem) == (None, None)
+    assert without.origin == "not configured: VENICE_ADMIN_KEY_FILE is a placeholder"
+
+
+@pytest.mark.parametrize("placeholder", UNFILLED)
+def test_a_placeholder_names_no_folder_and_no_address(placeholder: str) -> None:
+    assert loaded(VENICE_MCP_STATE_DIR=placeholder).state_dir == loaded(VENICE_MCP_STATE_DIR="").state_dir
+    # Whoever wrote one for the address did not mean the real Venice.
+    assert loaded(VENICE_BASE_URL=placeholder).blocked
 
 
 # --- policy ----------------------------------------------------------------------------------------

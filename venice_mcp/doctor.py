@@ -98,7 +98,7 @@ async def _key(app: App, kind: KeyKind) -> Check:
         return Check(
             found.variable,
             "warning",
-            f"not configured; {what}",
+            f"{found.origin}; {what}",
             f"Set {found.variable} or {found.variable}_FILE, if wanted.",
         )
     if kind == "WALLET":

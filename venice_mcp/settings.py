@@ -24,6 +24,7 @@ LIVE_HOST = "api.venice.ai"
 IN_PROCESS_URL = "http://sandbox.invalid/api/v1"
 """Never resolved: requests to it go to the sandbox inside this process."""
 KEYRING_SERVICE = "venice-mcp"
+NOT_CONFIGURED = "not configured"
 SCENARIOS = (
     "empty",
     "demo",
@@ -54,7 +55,10 @@ _SANDBOX_KEY = re.compile(r"VENICE_(?:ADMIN|INFERENCE)_KEY_SANDBOX_[A-Za-z0-9_-]
 _TYPED_KEY = re.compile(r"VENICE_(ADMIN|INFERENCE)_KEY_")
 _WALLET_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141  # secp256k1
-_PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
+# How hosts and shells write "what is called X": ${X}, ${{ X }}, ${env:X}, {env:X}, {{X}}, $X, %X%, <X>, perhaps quoted.
+_PLACEHOLDER = re.compile(
+    r"""(["']?)(?:\$\{[^}]*\}\}?|\{\{?\s*(?:\w+[:.])?[A-Za-z_]\w*\s*\}?\}|[$][A-Z]\w*|%[A-Z]\w*%|<[A-Z]\w*>)\1"""
+)
 _MAX_KEY_FILE = 4096
 KEYSTORE_VARIABLE = "VENICE_WALLET_KEYSTORE_FILE"
 _OPENED_WITH = "VENICE_WALLET_PASSWORD"
@@ -76,7 +80,7 @@ class Credential:
 
     kind: KeyKind
     secret: Secret | None = None
-    origin: str = "not configured"
+    origin: str = NOT_CONFIGURED
     problem: str | None = None
     keystore: Keystore | None = None
 
@@ -121,7 +125,7 @@ class Settings:
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
     """VENICE_MCP_STATE_DIR, or the platform's place for per-user state."""
-    if chosen := env.get("VENICE_MCP_STATE_DIR", "").strip():
+    if chosen := _given(env, "VENICE_MCP_STATE_DIR"):
         return _absolute(Path(chosen))
     from platformdirs import user_state_path  # only needed when nothing was chosen
 
@@ -167,7 +171,7 @@ def load(
     folder = rules.policy.state_dir or asked_for
     found = _from_variables(env, folder, sandbox=sandbox)
     problems = [*([rules.problem] if rules.problem else []), *found.problems, *rules.notes]
-    if asked_for != folder and (state_dir or env.get("VENICE_MCP_STATE_DIR", "").strip()):
+    if asked_for != folder and (state_dir or _given(env, "VENICE_MCP_STATE_DIR")):
         problems.append("The policy says where state is kept; --state-dir and VENICE_MCP_STATE_DIR are ignored.")
     hold = folder == (rules.policy.state_dir or trusted_state_dir())
     policy = rules.policy if hold else replace(rules.policy, allowances=(), narrowing_unasked=False)
@@ -192,8 +196,9 @@ def load(
 
 def _from_variables(env: Mapping[str, str], folder: Path, *, sandbox: bool) -> Settings:
     """What environment variables alone say."""
-    if sandbox or env.get("VENICE_MCP_SANDBOX", "").strip().lower() in ("1", "true", "yes", "on"):
+    if sandbox or _given(env, "VENICE_MCP_SANDBOX").lower() in ("1", "true", "yes", "on"):
         return _sandbox_settings(env, folder)
+    # A placeholder here is refused like any other address: whoever wrote it did not mean the real Venice.
     base_url, mode, blocked = _base_url(env.get("VENICE_BASE_URL", "").strip())
     kinds: tuple[KeyKind, ...] = ("ADMIN", "INFERENCE", "WALLET") if mode == "live" else ("ADMIN", "INFERENCE")
     credentials: dict[KeyKind, Credential] = {kind: _from_env(kind, env, mode) for kind in kinds}
@@ -212,7 +217,7 @@ def _from_variables(env: Mapping[str, str], folder: Path, *, sandbox: bool) -> S
         credentials=credentials,
         problems=tuple(problems),
         blocked=blocked,
-        use_keyring=mode == "live" and env.get("VENICE_MCP_KEYRING", "1").strip() not in ("0", "false", "no", "off"),
+        use_keyring=mode == "live" and _given(env, "VENICE_MCP_KEYRING") not in ("0", "false", "no", "off"),
     )
 
 
@@ -226,7 +231,7 @@ def _sandbox_settings(env: Mapping[str, str], folder: Path) -> Settings:
     problems: list[str] = []
     if ignored := [name for name in (*VARIABLES.values(), KEYSTORE_VARIABLE) if _named(env, name)]:
         problems.append(f"{', '.join(ignored)} ignored: this is the sandbox.")
-    scenario = env.get("VENICE_MCP_SANDBOX_SCENARIO", "").strip() or "demo"
+    scenario = _given(env, "VENICE_MCP_SANDBOX_SCENARIO") or "demo"
     if scenario not in SCENARIOS:
         problems.append(f"VENICE_MCP_SANDBOX_SCENARIO must be one of {', '.join(SCENARIOS)}; demo is used.")
         scenario = "demo"
@@ -305,9 +310,10 @@ def _from_env(kind: KeyKind, env: Mapping[str, str], mode: str) -> Credential:
     # A placeholder says nothing, so it must not hide a file either.
     if value := _given(env, variable):
         return _checked(kind, value, f"environment variable {variable}", mode)
-    name = env.get(f"{variable}_FILE", "").strip()
+    name = _given(env, f"{variable}_FILE")
     if not name:
-        return Credential(kind)
+        left = [each for each in (variable, f"{variable}_FILE") if env.get(each, "").strip()]
+        return Credential(kind, origin=f"{NOT_CONFIGURED}: {left[0]} is a placeholder") if left else Credential(kind)
     origin = f"file named by {variable}_FILE"
     value = _text_in(name, _MAX_KEY_FILE)
     if value is None:

@@ -11,7 +11,7 @@ from venice_mcp.asking import can_ask
 from venice_mcp.cases import approve_command
 from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
 from venice_mcp.policy.summary import summary
-from venice_mcp.settings import Credential
+from venice_mcp.settings import NOT_CONFIGURED, Credential
 from venice_mcp.store import Approval, StoreError
 from venice_mcp.text import cell, plain, table, to_wire
 from venice_mcp.tools.arguments import NoArguments
@@ -69,7 +69,7 @@ def _configured(found: Credential) -> ConfiguredKey:
         api_key_type=found.kind,
         configured=found.secret is not None,
         last6_chars=found.secret.last6 if found.secret is not None and not is_wallet else None,
-        origin=found.origin if found.secret is not None or found.problem else None,
+        origin=None if found.origin == NOT_CONFIGURED else found.origin,
         problem=found.problem,
         address=wallet.address_of(found.secret) if found.secret is not None and is_wallet else None,
     )
@@ -104,7 +104,7 @@ def _text(status: Status, app: App) -> str:
             key.variable,
             key.api_key_type,
             f"...{key.last6_chars}" if key.last6_chars else (key.address or "-"),
-            key.origin or "not configured",
+            key.origin or NOT_CONFIGURED,
         ]
         for key in status.keys
     ]

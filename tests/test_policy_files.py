@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from venice_mcp.policy.document import OPERATOR_ONLY
 from venice_mcp.policy.files import MAX_BYTES, read
-from venice_mcp.policy.places import PolicyError, absolute, home, operator_file, trusted_state_dir
+from venice_mcp.policy.places import PolicyError, absolute, operator_file, trusted_state_dir
 from venice_mcp.policy.rules import Policy
 from venice_mcp.policy.sources import InForce, in_force
+from venice_mcp.systems import home
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="permissions are POSIX's")
 SECRET = "VENICE_ADMIN_KEY_8tRq-Zk3vN1xYb_Lw6HsPd0eGmUjC4aFoT9iKxB2nQ"

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import keyring
@@ -208,3 +209,20 @@ def test_what_a_process_of_its_own_finds(case: str, environment: dict[str, str],
         env={"PYTHONPATH": ":".join(sys.path), **environment},
     )
     assert message in done.stdout
+
+
+def test_settings_of_the_keyring_package_that_a_project_brings_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text("raise SystemExit('it was run')\n")
+    settings = f"[backend]\ndefault-keyring = planted.Keyring\nkeyring-path = {tmp_path}\n"
+    for folder in ("python_keyring", ".config/python_keyring"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "keyringrc.cfg").write_text(settings)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, "planted"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": ":".join(sys.path), "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+    )
+    assert "it was run" not in done.stderr
+    assert done.returncode == 0, done.stderr

@@ -366,12 +366,11 @@ def _from_keystore(env: Mapping[str, str]) -> Credential:
 
 def from_keyring(kind: KeyKind, mode: str) -> Credential:
     """The secret stored under service `venice-mcp` and the variable's name, if the keyring package is there."""
+    from venice_mcp.secrets.keyrings import system_keyring
+
     try:
-        import keyring  # optional and slow to import
-    except ImportError:
-        return Credential(kind)
-    try:
-        value = keyring.get_password(KEYRING_SERVICE, VARIABLES[kind])
+        found = system_keyring()
+        value = found.get_password(KEYRING_SERVICE, VARIABLES[kind]) if found else None
     except Exception:  # noqa: BLE001 - a backend is other people's code and may raise anything
         # No usable backend is the normal state of a server without a desktop, not a mistake to report.
         return Credential(kind)

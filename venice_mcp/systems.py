@@ -81,6 +81,19 @@ def known_folder(which: Folder) -> Path | None:
         ctypes.windll.ole32.CoTaskMemFree(found)
 
 
+def home() -> Path | None:
+    """This user's home as the system has it, not the environment; None when it knows none."""
+    if sys.platform == "win32":
+        return known_folder("profile")
+    import pwd
+
+    try:
+        folder = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return None
+    return Path(folder) if os.path.isabs(folder) else None
+
+
 def kept_private(folder: Path) -> bool:
     """On Windows, whether a folder lies in this user's profile, where others may not write unless they were let.
 

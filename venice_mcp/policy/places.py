@@ -4,11 +4,10 @@ HOME, XDG_CONFIG_HOME and the like can be set by a project that configures this 
 operator's file is, a project could hide it, or bring a file of its own that grants something.
 """
 
-import os
 import sys
 from pathlib import Path
 
-from venice_mcp.systems import known_folder
+from venice_mcp.systems import home, known_folder
 
 NAME = "venice-mcp"
 FILE = "policy.toml"
@@ -16,19 +15,6 @@ FILE = "policy.toml"
 
 class PolicyError(Exception):
     """A policy that cannot be used: what is wrong with it, in our own words."""
-
-
-def home() -> Path | None:
-    """This user's home as the system has it; None when it knows none."""
-    if sys.platform == "win32":
-        return known_folder("profile")
-    import pwd
-
-    try:
-        folder = pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        return None
-    return Path(folder) if os.path.isabs(folder) else None
 
 
 def operator_file(config_dir: Path | None = None) -> Path | None:

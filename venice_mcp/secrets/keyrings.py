@@ -1,10 +1,14 @@
 """Delivery of a new key into the keyring of the operating system, through the optional `keyring` package."""
 
+import os
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final, Protocol, cast
 
 from venice_mcp.secrets.sinks import OneDelivery, SinkError, check_variable
 from venice_mcp.secrets.types import Secret
+from venice_mcp.systems import home, known_folder
 from venice_mcp.text import plain, quoted
 
 SERVICE: Final = "venice-mcp-keys"
@@ -16,7 +20,7 @@ _CHAINER: Final = "keyring.backends.chainer"
 _NO_STORE: Final = frozenset({"keyring.backends.fail", "keyring.backends.null"})
 
 
-class _Backend(Protocol):
+class Backend(Protocol):
     """What is used of a `keyring.backend.KeyringBackend`."""
 
     def get_password(self, service: str, username: str) -> str | None: ...
@@ -26,10 +30,36 @@ class _Backend(Protocol):
     def delete_password(self, service: str, username: str) -> None: ...
 
 
+def system_keyring() -> "Backend | None":
+    """The backend that the keyring package chooses, which takes a while the first time; None without the package.
+
+    The package's own settings may name a folder to import from. They are read in the home that the system knows only:
+    a project that sets HOME or XDG_CONFIG_HOME could otherwise run its code here, beside the keys. May raise anything,
+    because looking for backends runs other people's code.
+    """
+    try:
+        import keyring  # optional and slow to import
+    except ImportError:
+        return None
+    from keyring.util import platform_
+
+    platform_.config_root = _settings_folder
+    return cast("Backend", keyring.get_keyring())
+
+
+def _settings_folder() -> Path:
+    """Where the keyring package keeps its settings; a place without any if this user has no home."""
+    if sys.platform == "win32":
+        folder = known_folder("local")
+        return folder / "Python Keyring" if folder else Path(os.devnull)
+    folder = home()
+    return folder / ".config" / "python_keyring" if folder else Path(os.devnull)
+
+
 class PreparedEntry(OneDelivery):
     """An entry of the keyring that is free."""
 
-    def __init__(self, backend: _Backend, entry: str, accepted: tuple[str, ...]) -> None:
+    def __init__(self, backend: Backend, entry: str, accepted: tuple[str, ...]) -> None:
         super().__init__(f"the system keyring, entry {entry}")
         self._backend = backend
         self._entry = entry
@@ -81,17 +111,15 @@ def entry_now(entry: str, accepted: tuple[str, ...]) -> Secret | None:
     raise SinkError(f"the system keyring cannot be read: {problem}")
 
 
-def _backend(accepted: tuple[str, ...]) -> _Backend:
+def _backend(accepted: tuple[str, ...]) -> Backend:
     try:
-        import keyring  # optional and slow to import
-    except ImportError:
-        raise SinkError("the keyring package is missing; install venice-mcp[keyring]") from None
-    try:
-        backend = cast("_Backend", keyring.get_keyring())
+        backend = system_keyring()
         problem = _unfit(backend, accepted)
     except Exception as error:  # noqa: BLE001 - looking for backends runs other people's code
         problem = _failure(error)
     else:
+        if backend is None:
+            raise SinkError("the keyring package is missing; install venice-mcp[keyring]")
         if problem is None:
             return backend
     raise SinkError(f"the system keyring cannot be used: {problem}")
@@ -116,7 +144,7 @@ def _unfit(backend: object, accepted: tuple[str, ...]) -> str | None:
     )
 
 
-def _taken(backend: _Backend, entry: str) -> str | None:
+def _taken(backend: Backend, entry: str) -> str | None:
     try:
         if backend.get_password(SERVICE, entry) is None:
             return None
@@ -125,7 +153,7 @@ def _taken(backend: _Backend, entry: str) -> str | None:
     return f"it already has an entry {entry}, and nothing is overwritten"
 
 
-def _removed(backend: _Backend, entry: str) -> str:
+def _removed(backend: Backend, entry: str) -> str:
     """Remove the entry; words to add if it may still be there."""
     try:
         if backend.get_password(SERVICE, entry) is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from venice_mcp import HOMEPAGE
 from venice_mcp.installing.entries import Choice, to_paste, wanted
-from venice_mcp.installing.hosts import HOSTS, NAME, Entry, Host, variables_of, words_of
+from venice_mcp.installing.hosts import HOSTS, Host
 from venice_mcp.installing.launching import PROGRAM, Launch
 from venice_mcp.installing.machine import Machine
 
@@ -25,31 +25,20 @@ def sections() -> str:
 
 def _section(host: Host, pasted: dict[str, str]) -> str:
     entry = wanted(host, UVX, Choice(key_file=None if host.reference else KEY_FILE), None)
-    added = host.add(entry)
     how = f"edits {_file(host)}" if host.edited == "always" else f"prints what belongs into {_file(host)}"
-    if added:
-        how = f"runs `{host.program} {' '.join(added[:2])}`, or, where `{host.program}` is not on PATH, {how}"
-    elif host.program:
-        option = (host.add(host.entry("", ())) or [""])[0]
-        how = f"{how}; an entry without a question (--sandbox, --key-file) is made with `{host.program} {option}`"
+    if host.adds:
+        how = f"runs `{host.program} {' '.join(host.adds[:2])}`, or, where `{host.program}` is not on PATH, {how}"
     said = _CODE.sub(r"`\1`", f"{host.key} {host.after}")
     lines = [f"### {host.title}", "", *_wrapped(f"`venice-mcp install {host.name}` {how}. {said}"), ""]
-    if added:
-        return "\n".join([*lines, "```sh", *_command(host, entry), "```", ""])
+    if host.adds:
+        return "\n".join(
+            [*lines, "```sh", *_wrapped(shlex.join([host.program, *host.adding(entry)]), " \\", "  "), "```", ""]
+        )
     text = _LIST.sub(lambda found: f"[{' '.join(found[0][1:-1].split())}]", to_paste(host, entry))
     if same := pasted.get(text):
         return "\n".join([*lines, f"By hand: the JSON that {same} has.", ""])
     pasted[text] = host.title
     return "\n".join([*lines, "```json", text, "```", ""])
-
-
-def _command(host: Host, entry: Entry) -> list[str]:
-    if host.name == "claude-code":  # JSON in a shell's quotes is no pleasure to type
-        variables = [word for name, value in variables_of(entry).items() for word in ("--env", f"{name}={value}")]
-        arguments = ["mcp", "add", "--scope", "user", NAME, *variables, "--", *words_of(entry)]
-    else:
-        arguments = host.add(entry) or []
-    return _wrapped(shlex.join([host.program, *arguments]), " \\", "  ")
 
 
 def _file(host: Host) -> str:

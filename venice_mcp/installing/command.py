@@ -2,30 +2,33 @@
 
 import os
 import re
+import shlex
 import stat
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
-from venice_mcp.installing import jsontext
-from venice_mcp.installing.configfile import Untouchable, write
+from venice_mcp.installing.changing import Change, CouldNot, Job, carry_out, is_there, shown, way
+from venice_mcp.installing.configfile import Untouchable, alone
 from venice_mcp.installing.entries import (
     Choice,
     Found,
+    arguments_of,
     has_input,
     keys_in_plain,
     look,
     needs_input,
+    on_sandbox,
     same,
+    stays,
     to_paste,
     wanted,
     with_entry,
     without_entry,
 )
-from venice_mcp.installing.hostprogram import CouldNot, Run, carry_out, program_of
-from venice_mcp.installing.hosts import HOSTS, KEY_FILE, NAME, Entry, Host, host_named
+from venice_mcp.installing.hostprogram import program_of
+from venice_mcp.installing.hosts import ADMIN_KEY, HOSTS, KEY_FILE, NAME, Entry, Host, host_named, variables_of
 from venice_mcp.installing.launching import CannotStart, Launch, launch, running
-from venice_mcp.installing.machine import Machine
+from venice_mcp.installing.machine import Machine, this_machine
 from venice_mcp.secrets import Redactor
 from venice_mcp.systems import as_command
 from venice_mcp.text import cell, plain, table
@@ -38,30 +41,36 @@ _A_KEY_ITSELF = (
     "--key-file takes the path of a file. What was given looks like a key itself: if it is one, revoke it, because the"
     " shell's history has it now."
 )
-_MAKE_KEY_FILE = """\
-  mkdir -p -m 700 ~/.config/venice
-  (umask 077; cat > ~/.config/venice/admin.key)     paste the ADMIN key, then Enter and Ctrl-D
-  venice-mcp install {host} --key-file ~/.config/venice/admin.key"""
 
 
 def install(name: str | None, *, sandbox: bool, key_file: str | None, printing: bool, removing: bool) -> int:
     """Run one `venice-mcp install`; the exit status."""
-    machine = Machine(sys.platform, os.path.expanduser("~"), os.environ)
+    machine = this_machine()
     host = host_named(name) if name else None
     if host is None:
         return _list(machine)
-    path = None
+    if removing and (sandbox or key_file is not None):
+        return _problem("--remove takes neither --sandbox nor --key-file.", _USAGE)
     if key_file is not None:
+        if not key_file.strip():
+            return _problem("--key-file takes the path of a file.", _USAGE)
         if _REDACTOR.redact(key_file) != key_file or _WALLET_KEY.fullmatch(key_file.strip()):
             return _problem(_A_KEY_ITSELF, _USAGE)
-        path = Path(os.path.abspath(os.path.expanduser(key_file)))
+    path = Path(os.path.abspath(os.path.expanduser(key_file))) if key_file else None
     try:
-        found = look(host, machine)
-        if removing:
-            return _remove(host, found, machine)
-        return _install(host, found, machine, Choice(sandbox, path), printing=printing)
+        with alone(Path(machine.home)):
+            job = Job(host, machine, look(host, machine), _say)
+            if removing:
+                _remove(job)
+            else:
+                _install(job, launch(running(os.environ)), Choice(sandbox, path), printing=printing)
     except CouldNot as error:
         return _problem(str(error), _COULD_NOT, error.paste)
+    except CannotStart as error:
+        return _problem(str(error), _COULD_NOT)
+    except Untouchable as error:
+        return _problem(f"Nothing was changed: {error}. Try again.", _COULD_NOT)
+    return _DONE
 
 
 def _list(machine: Machine) -> int:
@@ -72,8 +81,7 @@ def _list(machine: Machine) -> int:
 
 
 def _standing(host: Host, found: Found) -> tuple[str, str]:
-    program = program_of(host)
-    place = program or (str(found.path.parent) if _is_there(found) else "not found")
+    place = program_of(host)[0] or (str(found.path.parent) if is_there(found) else "not found")
     if found.ours:
         entry = "installed"
     elif found.entry is not None:
@@ -83,190 +91,134 @@ def _standing(host: Host, found: Found) -> tuple[str, str]:
     return cell(place, _SHOWN), cell(entry, _SHOWN)
 
 
-# --- adding ---------------------------------------------------------------------------------------
-
-
-def _install(host: Host, found: Found, machine: Machine, choice: Choice, *, printing: bool) -> int:
-    _refuse_others(host, found)
-    if choice.key_file and not choice.key_file.is_file():
-        raise CouldNot(f"There is no file {_path(choice.key_file)}. Make it:", _MAKE_KEY_FILE.format(host=host.name))
-    try:
-        start = launch(running(os.environ))
-    except CannotStart as error:
-        raise CouldNot(str(error)) from None
+def _install(job: Job, start: Launch, choice: Choice, *, printing: bool) -> None:
+    host, found = job.host, job.found
+    _check(job, start, choice)
     entry = wanted(host, start, choice, found.ours)
-    if same(found.ours, entry) and (not needs_input(host, entry) or has_input(host, found.content)):
-        _say(f"{host.title} has it already, in {_path(found.path)}: nothing was changed.")
-        return _advise(host, choice, entry)
-    runs = _runs(host, found, entry)
+    paste = to_paste(host, entry)
+    _refuse_others(job, paste)
+    program, hindrance = way(job, entry, by_command=bool(host.adds))
+    commands = [(program, *host.removes)] if program and found.ours and not host.replaces else []
+    commands += [(program, *host.adding(entry))] if program else []
+    done = same(found.ours, entry) and (not needs_input(host, entry) or has_input(host, found.content))
+    starts = f"It starts {as_command((start.command, *start.args))}: {start.why}."
+    left = _left(job, entry)
     if printing:
-        _say(_plan(host, found, start, entry, runs))
-        return _DONE
-    if runs:
-        carry_out(host, runs, os.environ, _say)
-        if not same(look(host, machine).ours, entry):
-            raise CouldNot(f"{host.program} ended well, but {_path(found.path)} does not have the entry. Look there.")
-        _say(f"{host.title} now has the server {NAME}, in {_path(found.path)}.")
+        if done:
+            what = f"{job.file} has this already"
+        elif hindrance:
+            what = f"To be put by hand into {job.file}, because {hindrance}"
+        else:
+            what = f"This would be {'run' if commands else f'put into {job.file}; what else is there stays'}"
+        runs = "\n".join(as_command(words) for words in commands)
+        _say(f"# {starts}\n# {what}.{left}\n{paste if done or not runs else runs}")
+    elif done:
+        _say(f"{host.title} has it already, in {job.file}: nothing was changed.")
+        _advise(job, start, choice, entry)
+    elif hindrance:
+        what = f"{_plainly(job, entry)}Mend that and run this again, or put this into it yourself.{left}"
+        raise job.left_alone(hindrance, what, paste)
     else:
-        _edit(host, found, entry)
-    _say(f"It starts {_shown(start)}: {start.why}.")
-    _advise(host, choice, entry)
-    _say(host.after)
-    return _DONE
+        copy = carry_out(job, Change(entry, commands, lambda: with_entry(host, found, entry), paste))
+        _say(f"{host.title} now has the server {NAME}, in {job.file}.\n{starts}")
+        if kept := arguments_of(found.ours):
+            _say(f"Its own arguments were kept: {plain(as_command(kept), _SHOWN)}")
+        _tell_of(copy, job)
+        _advise(job, start, choice, entry)
+        _say(host.after)
 
 
-def _runs(host: Host, found: Found, entry: Entry) -> list[Run]:
-    """The host's own commands that bring the entry in; none if it has none here, or none that can say it.
-
-    Raises:
-        CouldNot: its command would lose or show what stands in the entry.
-    """
-    program, arguments = program_of(host), host.add(entry)
-    if not program or arguments is None:
-        return []
-    run, old = Run((program, *arguments)), found.ours or {}
-    if found.trouble:
-        raise CouldNot(
-            f"{_path(found.path)} is left alone, because {found.trouble}, so it is not known what is there. Look into"
-            f" it, and if it has no other server called {NAME}, run this yourself:",
-            run.shown,
-        )
-    if keys_in_plain(entry):
-        raise CouldNot(
-            f"The entry {NAME} in {_path(found.path)} holds a key in plain text ({', '.join(keys_in_plain(entry))}),"
-            f" which would stand on a command line. Take it out (venice-mcp install {host.name} --remove), then"
-            " install again with --key-file."
-        )
-    lost = sorted(old.keys() - host.expresses) if host.expresses else []
-    if lost:
-        raise CouldNot(
-            f"The entry {NAME} in {_path(found.path)} has settings of yours that {host.program} would drop:"
-            f" {plain(', '.join(lost), _SHOWN)}. Change it by hand to:",
-            to_paste(host, entry),
-        )
-    # claude refuses to add what is there; the others replace it.
-    first = [Run((program, *host.remove))] if old and host.name == "claude-code" else []
-    return [*first, run]
-
-
-def _edit(host: Host, found: Found, entry: Entry) -> None:
-    by_hand = to_paste(host, entry)
-    hindrance = _hindrance(host, found)
-    if hindrance or found.config is None:
-        raise CouldNot(
-            _left_alone(found, f"{hindrance}. Mend that and run this again, or put this into it yourself:"), by_hand
-        )
+def _check(job: Job, start: Launch, choice: Choice) -> None:
     try:
-        backup = write(found.config, with_entry(host, found, entry), datetime.now(UTC))
-    except (Untouchable, jsontext.NotPlainJson, UnicodeEncodeError) as error:
-        why = "a path in the entry is not valid text" if isinstance(error, UnicodeEncodeError) else str(error)
-        raise CouldNot(
-            f"{_path(found.path)} is left alone, because {why}. Put this into it yourself:", by_hand
-        ) from None
-    _say(f"{host.title} now has the server {NAME}, in {_path(found.path)}.")
-    _say_backup(backup)
+        " ".join((start.command, *start.args, str(choice.key_file))).encode()
+    except UnicodeEncodeError:
+        raise CouldNot("A path for the entry is not valid text (UTF-8); nothing was changed.") from None
+    if choice.key_file and not (choice.key_file.is_file() and choice.key_file.stat().st_size):
+        what = "There is nothing in" if choice.key_file.is_file() else "There is no file"
+        raise CouldNot(f"{what} {shown(choice.key_file)}; nothing was changed. Make it:", _how_to_keep(job, start))
 
 
-def _hindrance(host: Host, found: Found) -> str:
-    """Why the host's file is not edited; "" if it may be."""
-    if host.edited != "always":
-        return f"it is for {host.title} to write, and {host.program} is not on PATH"
-    if not _is_there(found):
-        return f"{host.title} was not found here: there is no such folder"
-    return found.trouble
-
-
-def _plan(host: Host, found: Found, start: Launch, entry: Entry, runs: list[Run]) -> str:
-    """What would be done, in full."""
-    why = f"# It starts {_shown(start)}: {start.why}.\n"
-    if runs:
-        return why + "# This would be run:\n" + "\n".join(run.shown for run in runs)
-    hindrance = _hindrance(host, found)
-    how = f"To be put by hand, because {hindrance}," if hindrance else "This would be put"
-    return f"{why}# {how} into {_path(found.path)}; what else is there stays:\n{to_paste(host, entry)}"
-
-
-# --- taking out -----------------------------------------------------------------------------------
-
-
-def _remove(host: Host, found: Found, machine: Machine) -> int:
+def _remove(job: Job) -> None:
+    host, found = job.host, job.found
+    _refuse_others(job)
     by_hand = f"Take the entry {NAME} out yourself."
-    _refuse_others(host, found)
-    if found.ours is None:
-        if found.trouble:
-            raise CouldNot(
-                f"{_path(found.path)} is left alone, because {found.trouble}. Take the entry {NAME} out yourself."
-            )
-        _say(f"{host.title} has no server {NAME} in {_path(found.path)}: nothing was changed.")
-        return _DONE
-    program = program_of(host)
-    if program and host.remove:
-        carry_out(host, [Run((program, *host.remove))], os.environ, _say)
-        if look(host, machine).entry is not None:
-            raise CouldNot(f"{host.program} ended well, but {_path(found.path)} still has the entry. Look there.")
-        _say(f"{host.title} no longer has the server {NAME}.")
-        return _DONE
-    if host.edited == "never" or found.config is None:
-        why = f"it is for {host.title} to write, and {host.program} is not on PATH"
-        raise CouldNot(_left_alone(found, f"{why}. {by_hand}"))
-    try:
-        backup = write(found.config, without_entry(host, found), datetime.now(UTC))
-    except Untouchable as error:
-        raise CouldNot(
-            f"{_path(found.path)} is left alone, because {error}. Take the entry {NAME} out yourself."
-        ) from None
-    _say(f"{host.title} no longer has the server {NAME}; it was in {_path(found.path)}.")
-    _say_backup(backup)
-    return _DONE
+    program, hindrance = way(job, {}, by_command=bool(host.removes))
+    if found.entry is None and not found.trouble:
+        return _say(f"{host.title} has no server {NAME} in {job.file}: nothing was changed.")
+    if hindrance:
+        raise job.left_alone(hindrance, by_hand)
+    commands = [(program, *host.removes)] if program else []
+    copy = carry_out(job, Change(None, commands, lambda: without_entry(host, found), by_hand))
+    _say(f"{host.title} no longer has the server {NAME}; it was in {job.file}.")
+    return _tell_of(copy, job)
 
 
-def _refuse_others(host: Host, found: Found) -> None:
-    if found.entry is not None and found.ours is None:
+def _refuse_others(job: Job, paste: str = "") -> None:
+    if job.found.entry is not None and job.found.ours is None:
         raise CouldNot(
-            f"{host.title} has another server called {NAME}, in {_path(found.path)}, that does not start venice-mcp."
-            " Rename or remove that one first; nothing was changed."
+            f"{job.host.title} has another server called {NAME}, in {job.file}: it is not known to start venice-mcp."
+            f" Rename or remove that one first; nothing was changed.{' This one would be:' if paste else ''}",
+            paste,
         )
+
+
+def _left(job: Job, entry: Entry) -> str:
+    """What the text to paste does not say: which of the old entry stays, and which goes."""
+    stay, gone = stays(job.host, entry), variables_of(job.found.ours or {}).keys() - variables_of(entry).keys()
+    told = f" Of the entry this stays as it is: {stay}." if stay else ""
+    return f"{told} This goes: {plain(', '.join(sorted(gone)), _SHOWN)}." if gone else told
 
 
 # --- what is said ---------------------------------------------------------------------------------
 
 
-def _advise(host: Host, choice: Choice, entry: Entry) -> int:
+def _advise(job: Job, start: Launch, choice: Choice, entry: Entry) -> None:
     """How the server gets its key."""
-    if plainly := keys_in_plain(entry):
-        _say(f"WARNING: the entry holds a key in plain text ({', '.join(plainly)}); put it into a file instead:")
-        _say(_MAKE_KEY_FILE.format(host=host.name))
-    elif choice.sandbox:
+    if warning := _plainly(job, entry):
+        _say(f"WARNING: {warning.strip()}")
+    if choice.sandbox:
         _say("It runs on the built-in sandbox and needs no key. Without --sandbox it is installed for Venice itself.")
+    elif on_sandbox(entry):
+        _say("It runs on the built-in sandbox for as long as --sandbox is among its arguments.")
     elif choice.key_file:
-        _say(f"The key is read from {_path(choice.key_file)} when the server starts.")
+        _say(f"The key is read from {shown(choice.key_file)} when the server starts.")
         if os.name == "posix" and stat.S_IMODE(choice.key_file.stat().st_mode) & 0o077:
             _say("WARNING: others may read that file; run: chmod 600 on it.")
-    elif KEY_FILE not in str(entry):
-        _say(f"The key: {host.key} With a file it works everywhere:")
-        _say(_MAKE_KEY_FILE.format(host=host.name))
-    return _DONE
+    elif ADMIN_KEY in keys_in_plain(job.host, entry):
+        _say(f"For {ADMIN_KEY}:\n{_how_to_keep(job, start)}")
+    elif KEY_FILE not in variables_of(entry):
+        _say(f"The key: {job.host.key} With a file it works everywhere:\n{_how_to_keep(job, start)}")
 
 
-def _left_alone(found: Found, why: str) -> str:
-    return f"{_path(found.path)} is left alone, because {why}"
+def _plainly(job: Job, entry: Entry) -> str:
+    names = keys_in_plain(job.host, entry)
+    if not names:
+        return ""
+    return (
+        f"The entry holds in plain text: {', '.join(names)}. Put each into a file of its own, name that in the entry"
+        f" as {', '.join(f'{name}_FILE' for name in names)} instead, and revoke or change what stood there. "
+    )
 
 
-def _is_there(found: Found) -> bool:
-    return found.path.parent.is_dir()
+def _how_to_keep(job: Job, start: Launch) -> str:
+    """The ADMIN key put into a file, and that into the entry."""
+    file = job.machine.dot_config / "venice" / "admin.key"
+    again = as_command((start.command, *start.args, "install", job.host.name, "--key-file", str(file)))
+    if job.machine.platform == "win32":
+        return f"  Save the ADMIN key, and nothing else, in {file}; then run\n  {again}"
+    folder, into = shlex.quote(str(file.parent)), shlex.quote(str(file))
+    return (
+        f"  mkdir -p -m 700 {folder}\n"
+        f"  (umask 077; cat > {into})     paste the ADMIN key, then Enter and Ctrl-D\n"
+        f"  {again}"
+    )
 
 
-def _shown(start: Launch) -> str:
-    return as_command((start.command, *start.args))
-
-
-def _path(path: Path) -> str:
-    return plain(str(path), _SHOWN)
-
-
-def _say_backup(backup: Path | None) -> None:
-    if backup is not None:
-        _say(f"The file as it was: {_path(backup)}")
+def _tell_of(copy: Path | None, job: Job) -> None:
+    if copy:
+        _say(f"The file as it was: {shown(copy)}")
+        if held := keys_in_plain(job.host, job.found.ours):
+            _say(f"It still holds in plain text: {', '.join(held)}. Delete it, then revoke or change what it holds.")
 
 
 def _say(text: str) -> None:

@@ -1,17 +1,21 @@
-"""A host's configuration file: read with care, and replaced whole with a backup beside it, or not at all."""
+"""A host's configuration file: read with care, copied, and replaced as a whole or not at all."""
 
 import os
 import stat
 import sys
 import tempfile
-from contextlib import suppress
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from venice_mcp.systems import effective_user, flush, kept_private
+from venice_mcp.text import plain
 
-_MOST = 8 * 1024 * 1024
+_MOST = 256 * 1024 * 1024  # some hosts keep whole conversations beside their settings
+_PATIENCE_S = 5.0
+_PAUSE_S = 0.02
 _BOM = "\ufeff"
 _NEW_FILE = 0o600
 
@@ -27,6 +31,7 @@ class ConfigFile:
     path: Path
     data: bytes | None
     mode: int
+    group: int | None = None
 
     @property
     def text(self) -> str:
@@ -59,7 +64,7 @@ def read(path: Path) -> ConfigFile:
             if found.st_size > _MOST:
                 raise Untouchable("it is larger than any configuration")
             _check_owner(found, real.parent)
-            return ConfigFile(real, opened.read(_MOST + 1), stat.S_IMODE(found.st_mode))
+            return ConfigFile(real, opened.read(_MOST + 1), stat.S_IMODE(found.st_mode), found.st_gid)
     except FileNotFoundError:
         return ConfigFile(real, None, _NEW_FILE)
     except (OSError, RuntimeError) as error:  # the second: links in a circle
@@ -71,60 +76,97 @@ def _neither_following_nor_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
-def write(config: ConfigFile, text: str, now: datetime) -> Path | None:
-    """Replace the file as a whole, with the mode that it had; where its backup is, if there was one to back up.
+@contextmanager
+def alone(folder: Path) -> Generator[None]:
+    """Holds a lock of the folder, so that of several that do so one works at a time; not on Windows.
+
+    Raises:
+        Untouchable: another one works for long.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    try:
+        file = os.open(folder, os.O_RDONLY)
+    except OSError:  # what needs it says more
+        yield
+        return
+    try:
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise Untouchable("another venice-mcp install is at work") from None
+                time.sleep(_PAUSE_S)
+                continue
+            except OSError:  # of a file system without locks
+                pass
+            break
+        yield
+    finally:
+        os.close(file)
+
+
+def keep_copy(path: Path, config: ConfigFile) -> Path | None:
+    """A copy for its owner beside the file as it is named, in place of an earlier one; None if there is no file.
+
+    Raises:
+        Untouchable: none could be made.
+    """
+    if config.data is None:
+        return None
+    copy = path.with_name(f"{path.name}.venice-mcp.bak")
+    _replace(copy, config.data, _NEW_FILE)
+    return copy
+
+
+def write(config: ConfigFile, text: str) -> None:
+    """Replace the file as a whole, with the mode and group that it had.
 
     Raises:
         Untouchable: it could not be, or somebody changed it meanwhile; it is as it was.
     """
     before = config.data or b""
-    data = (_BOM if before.startswith(_BOM.encode()) else "").encode() + text.encode("utf-8")
-    backup: Path | None = None
-    new: str | None = None
+    start = _BOM if before.startswith(_BOM.encode()) else ""
+    _replace(config.path, (start + text).encode(), config.mode, config)
+
+
+def _replace(path: Path, data: bytes, mode: int, expected: ConfigFile | None = None) -> None:
+    new = ""
     try:
-        _check_folder(config.path.parent)
-        if config.data is not None:
-            if not config.mode & stat.S_IWUSR:
-                raise Untouchable("it is write-protected")
-            backup = _backup(config, now)
-        file, new = tempfile.mkstemp(prefix=f".{config.path.name}.", dir=config.path.parent)
+        _check_folder(path.parent)
+        file, new = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with open(file, "wb") as opened:
             if sys.platform != "win32":
-                os.fchmod(file, config.mode)
+                if expected and expected.group is not None and not _given_to(file, expected.group):
+                    mode &= ~stat.S_IRWXG
+                os.fchmod(file, mode)
             opened.write(data)
             opened.flush()
             flush(file)
-        if read(config.path).data != config.data:
+        if expected and read(path).data != expected.data:
             raise Untouchable("another program changed it at this moment; try again")
-        os.replace(new, config.path)
+        os.replace(new, path)
     except BaseException as error:
-        for left in (new, backup):
-            if left is not None:
-                with suppress(OSError):
-                    os.unlink(left)
+        if new:
+            with suppress(OSError):  # it has its place already
+                os.unlink(new)
         if isinstance(error, OSError):
-            raise Untouchable(f"it cannot be written: {error.strerror}") from None
+            raise Untouchable(f"{plain(path.name)} cannot be written: {error.strerror}") from None
         raise
-    return backup
 
 
-def _backup(config: ConfigFile, now: datetime) -> Path:
-    """A copy beside it, under a name that nothing has yet."""
-    stem = f"{config.path.name}.{now:%Y%m%d-%H%M%S}"
-    for count in range(1, 100):
-        path = config.path.with_name(f"{stem}.bak" if count == 1 else f"{stem}-{count}.bak")
+def _given_to(file: int, group: int) -> bool:
+    if sys.platform != "win32":
         try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _NEW_FILE)
-        except FileExistsError:
-            continue
-        with open(file, "wb") as opened:
-            if sys.platform != "win32":
-                os.fchmod(file, config.mode)
-            opened.write(config.data or b"")
-            opened.flush()
-            flush(file)
-        return path
-    raise Untouchable("there are too many backups beside it")
+            os.fchown(file, -1, group)
+        except OSError:
+            return False
+    return True
 
 
 def _check_owner(found: os.stat_result, folder: Path) -> None:

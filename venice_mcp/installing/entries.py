@@ -10,10 +10,18 @@ from typing import Any, cast
 from venice_mcp.installing import jsontext
 from venice_mcp.installing.configfile import ConfigFile, Untouchable, read
 from venice_mcp.installing.hosts import ADMIN_KEY, KEY_FILE, NAME, SANDBOX, Entry, Host, variables_of, words_of
-from venice_mcp.installing.launching import PROGRAM, Launch
+from venice_mcp.installing.launching import Launch, own_arguments
 from venice_mcp.installing.machine import Machine
+from venice_mcp.secrets import Redactor
+from venice_mcp.text import plain
 
-_SENT_IN_PLAIN = re.compile(r"\$|\{")  # a reference, not a key
+_SHOWN = 300
+
+_MEMBERS = {"type", "command", "args", "env", "environment"}
+"""What a host's own command line can say about an entry."""
+_KEYS = re.compile(r"VENICE_\w+_(?:KEY|PASSWORD)")
+_NO_SECRETS = re.compile(r"VENICE_MCP_\w+|VENICE_\w+_FILE")
+_TRUE = ("1", "true", "yes", "on")
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,8 @@ class Found:
         if not isinstance(self.entry, dict):
             return None
         entry = cast("Entry", self.entry)
-        names = {re.split(r"[\\/]", word)[-1].removesuffix(".exe") for word in words_of(entry)}
-        return entry if names & {PROGRAM, "venice_mcp"} else None
+        remote = {"url", "httpUrl", "serverUrl"} & entry.keys() or entry.get("type", "stdio") not in ("stdio", "local")
+        return None if remote or own_arguments(words_of(entry)) is None else entry
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ def look(host: Host, machine: Machine) -> Found:
 
 
 def _look(host: Host, path: Path) -> Found:
+    if not path.is_absolute():
+        return Found(path, trouble="a variable of the environment names its folder by a relative path")
     try:
         config = read(path)
         text = config.text
@@ -69,7 +79,7 @@ def _look(host: Host, path: Path) -> Found:
     if not text.strip():
         return Found(path, config)
     try:
-        content: dict[str, Any] = tomllib.loads(text) if path.suffix == ".toml" else jsontext.load(text)
+        content: dict[str, Any] = tomllib.loads(text) if host.toml else jsontext.load(text)
     except jsontext.NotPlainJson as error:
         return Found(path, config, trouble=str(error))
     except (ValueError, RecursionError):
@@ -86,10 +96,9 @@ def _look(host: Host, path: Path) -> Found:
 
 def wanted(host: Host, launch: Launch, choice: Choice, old: Entry | None) -> Entry:
     """The entry as it is to be. What a person added to an entry of ours stays, but for what decides about the key."""
-    entry = (old or {}) | host.entry(launch.command, launch.args)
+    entry = (old or {}) | host.entry(launch.command, (*launch.args, *arguments_of(old)))
     given = variables_of(entry)
-    ours = {SANDBOX: {"1"}, ADMIN_KEY: {host.reference}}
-    env = {name: value for name, value in given.items() if value not in ours.get(name, set())}
+    env = {n: value for n, value in given.items() if n != SANDBOX and (n, value) != (ADMIN_KEY, host.reference)}
     if choice.sandbox:
         env[SANDBOX] = "1"
     elif choice.key_file:
@@ -102,22 +111,52 @@ def wanted(host: Host, launch: Launch, choice: Choice, old: Entry | None) -> Ent
     return entry
 
 
-def same(one: Entry | None, other: Entry) -> bool:
+def arguments_of(entry: Entry | None) -> tuple[str, ...]:
+    """What the entry says to the server itself."""
+    return own_arguments(words_of(entry or {})) or ()
+
+
+def same(one: Entry | None, other: Entry | None) -> bool:
     """Whether two entries mean the same; some hosts leave out what is empty."""
     first, second = ({k: v for k, v in (entry or {}).items() if v not in ([], {})} for entry in (one, other))
     return first == second
 
 
-def keys_in_plain(entry: Entry) -> list[str]:
-    """The variables of an entry that hold a secret itself: others wrote those."""
+def on_sandbox(entry: Entry) -> bool:
+    given = str(variables_of(entry).get(SANDBOX, "")).strip().lower()
+    return given in _TRUE or "--sandbox" in arguments_of(entry)
+
+
+def keys_in_plain(host: Host, entry: Entry | None) -> list[str]:
+    """The variables of an entry that hold a key or password itself: others wrote those."""
+    given = variables_of(entry or {})
+    return [name for name in _held(host, entry or {}) if _KEYS.fullmatch(name) and str(given[name]).strip()]
+
+
+def unsayable(host: Host, entry: Entry) -> str:
+    """Why an entry is not brought in by a command line, which others see and which says only so much; "" if it may."""
+    if lost := sorted(entry.keys() - _MEMBERS):
+        return f"its entry has settings of yours that {host.program} would drop ({_listed(lost)})"
+    if held := _held(host, entry):
+        return f"its entry has values that would be seen on a command line ({_listed(held)})"
+    return ""
+
+
+def _held(host: Host, entry: Entry) -> list[str]:
+    """The variables with values that may be secrets: no references, and not among those of ours that never are."""
+    refers = re.compile(host.references)
     return [
         name
         for name, value in variables_of(entry).items()
-        if name.startswith("VENICE_")
-        and name.endswith(("_KEY", "_PASSWORD"))
-        and value.strip()
-        and not _SENT_IN_PLAIN.match(value)
+        if not (
+            isinstance(value, str)
+            and (refers.fullmatch(value) or (_NO_SECRETS.fullmatch(name) and Redactor().redact(value) == value))
+        )
     ]
+
+
+def _listed(names: list[str]) -> str:
+    return plain(", ".join(names), _SHOWN)
 
 
 def needs_input(host: Host, entry: Entry) -> bool:
@@ -125,14 +164,13 @@ def needs_input(host: Host, entry: Entry) -> bool:
 
 
 def has_input(host: Host, content: dict[str, Any] | None) -> bool:
-    return _input_at(host, content) is not None
+    items = (cast("dict[str, Any]", item) for item in _inputs(content) if isinstance(item, dict))
+    return any(item.get("id") == host.input_id for item in items)
 
 
-def _input_at(host: Host, content: dict[str, Any] | None) -> int | None:
+def _inputs(content: dict[str, Any] | None) -> list[Any]:
     inputs: Any = (content or {}).get("inputs")
-    items = cast("list[Any]", inputs) if isinstance(inputs, list) else []
-    ids = [cast("dict[str, Any]", item).get("id") if isinstance(item, dict) else None for item in items]
-    return ids.index(host.input_id) if host.input_id in ids else None
+    return cast("list[Any]", inputs) if isinstance(inputs, list) else []
 
 
 def with_entry(host: Host, found: Found, entry: Entry) -> str:
@@ -148,24 +186,23 @@ def with_entry(host: Host, found: Found, entry: Entry) -> str:
 
 
 def without_entry(host: Host, found: Found) -> str:
-    """The file's text without the entry, and without the question that only the entry needed."""
+    """The file's text without the entry, and without our question if only the entry needed it."""
     text = jsontext.drop(found.config.text if found.config else "", (*host.within, NAME))
-    at = _input_at(host, found.content)
-    if host.input_id and at is not None and host.reference not in text:
-        text = jsontext.drop(text, ("inputs", at))
+    if host.input_id and host.question() in _inputs(found.content) and host.reference not in text:
+        text = jsontext.drop(text, ("inputs", _inputs(found.content).index(host.question())))
     return text
 
 
 def to_paste(host: Host, entry: Entry) -> str:
-    """The entry as text for the host's file."""
-    if host.name == "codex":
-        lines = [f"[{'.'.join((*host.within, NAME))}]"]
-        lines += [f"{name} = {_toml(value)}" for name, value in entry.items() if name != host.variables]
-        if env := variables_of(entry):
-            lines += ["", f"[{'.'.join((*host.within, NAME, host.variables))}]"]
-            lines += [f"{name} = {_toml(value)}" for name, value in env.items()]
-        return "\n".join(lines)
-    content: object = {NAME: entry}
+    """What is ours of the entry, as text for the host's file: no value that may be a secret of somebody."""
+    shown = {name: entry[name] for name in host.entry("", ())}
+    held = _held(host, entry)
+    if env := {name: value for name, value in variables_of(entry).items() if name not in held}:
+        shown[host.variables] = env
+    if host.toml:
+        tables = ((shown, (*host.within, NAME)), (env, (*host.within, NAME, host.variables)))
+        return "\n\n".join(_toml(members, names) for members, names in tables if members)
+    content: object = {NAME: shown}
     for name in reversed(host.within):
         content = {name: content}
     if needs_input(host, entry):
@@ -173,6 +210,17 @@ def to_paste(host: Host, entry: Entry) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False)
 
 
-def _toml(value: object) -> str:
-    """Strings and lists of them are spelled as in JSON, but for one control character."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+def stays(host: Host, entry: Entry) -> str:
+    """The names of what `to_paste` leaves out; "" if nothing."""
+    more = entry.keys() - host.entry("", ()).keys() - {host.variables}
+    return _listed(sorted({*more, *_held(host, entry)}))
+
+
+def _toml(members: dict[str, Any], names: tuple[str, ...]) -> str:
+    """One table. Strings and lists of them are spelled as in JSON, but for one control character."""
+    lines = [f"[{'.'.join(names)}]"]
+    for name, value in members.items():
+        if not isinstance(value, dict):
+            key = name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name)
+            lines.append(f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"))
+    return "\n".join(lines)

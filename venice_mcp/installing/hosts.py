@@ -1,6 +1,5 @@
 """The one table of hosts: where each keeps its servers, its own command line, and how a key reaches a server there."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -26,12 +25,14 @@ class Host:
         within: the names that lead to the servers in it.
         typed: the entry's `type`, if it has one.
         joined: whether `command` is one list with the arguments, and the variables are called `environment`.
+        toml: whether its file is TOML and not JSON.
         program: its own command line.
-        add: the arguments that add an entry with it; None if it cannot add this one.
-        remove: the arguments that take the entry out with it; () if it has none.
-        expresses: the members of an entry that `add` keeps; None for all.
+        adds: what follows the program to add an entry, up to its variables.
+        replaces: whether adding replaces an entry that is there; else it fails.
+        removes: what follows the program to take the entry out; () if it cannot.
         edited: whether its file may be edited where its command line does not do.
         variable: how an entry refers to a variable of the host's own environment; "" if it cannot or need not.
+        references: a regular expression for every value that it takes for a reference and not as it stands.
         input_id: the host asks for the key itself, under this name, and an entry refers to that.
         key: how a key reaches the server when no file was named.
         after: what makes the host see a change.
@@ -46,12 +47,14 @@ class Host:
     after: str
     typed: str = ""
     joined: bool = False
+    toml: bool = False
     program: str = ""
-    add: Callable[[Entry], list[str] | None] = lambda _: None
-    remove: tuple[str, ...] = ()
-    expresses: frozenset[str] | None = None
+    adds: tuple[str, ...] = ()
+    replaces: bool = True
+    removes: tuple[str, ...] = ()
     edited: Literal["always", "to remove", "never"] = "always"
     variable: str = ""
+    references: str = r"\$\{(?:env|input):[\w-]+\}"
     input_id: str = ""
 
     @property
@@ -70,55 +73,40 @@ class Host:
             return start | {"command": [command, *args]}
         return start | {"command": command, "args": list(args)}
 
+    def adding(self, entry: Entry) -> tuple[str, ...]:
+        """What follows the program to add an entry."""
+        variables = [word for name, value in variables_of(entry).items() for word in ("--env", f"{name}={value}")]
+        return (*self.adds, *variables, "--", *words_of(entry))
+
     def question(self) -> Entry:
         """The question that the host asks for the key."""
         return {"type": "promptString", "id": self.input_id, "description": "Venice ADMIN key", "password": True}
 
 
 def words_of(entry: Mapping[str, Any]) -> list[str]:
-    """The command line of an entry, however it is spelled."""
-    command, args = entry.get("command"), entry.get("args")
-    parts: list[Any] = [
-        *(command if isinstance(command, list) else [command]),
-        *(args if isinstance(args, list) else []),
-    ]
-    return [part for part in parts if isinstance(part, str)]
+    """The command line of an entry, however it is spelled; empty if something in it is no word."""
+    command, args = entry.get("command"), entry.get("args", [])
+    parts = cast("list[Any]", [command, *cast("list[Any]", args)] if isinstance(args, list) else [args])
+    words = cast("list[Any]", command) if isinstance(command, list) else parts
+    return words if all(isinstance(word, str) for word in words) else []
 
 
-def variables_of(entry: Mapping[str, Any]) -> dict[str, str]:
+def variables_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     """The environment variables of an entry, however they are called."""
     found: Any = entry.get("environment", entry.get("env"))
-    given = cast("dict[Any, Any]", found) if isinstance(found, dict) else {}
-    return {str(name): str(value) for name, value in given.items()}
+    return dict(cast("dict[str, Any]", found)) if isinstance(found, dict) else {}
 
 
-def _equals(entry: Entry, option: str) -> list[str]:
-    return [word for name, value in variables_of(entry).items() for word in (option, f"{name}={value}")]
+def _claude_desktop(machine: Machine) -> tuple[PurePath, ...]:
+    """From Windows' store it sees a folder of its own in place of the usual one."""
+    packaged = machine.matching(machine.packaged_data, "Claude_*/LocalCache/Roaming/Claude")
+    return tuple(folder / "claude_desktop_config.json" for folder in (*packaged, machine.programs_data / "Claude"))
 
 
-def _claude_add(entry: Entry) -> list[str]:
-    return ["mcp", "add-json", "--scope", "user", NAME, json.dumps(entry)]
-
-
-def _code_add(entry: Entry) -> list[str] | None:
-    if "${input:" in str(entry):  # a question can only be declared in the file
-        return None
-    return ["--add-mcp", json.dumps({"name": NAME, **entry})]
-
-
-def _codex_add(entry: Entry) -> list[str]:
-    return ["mcp", "add", NAME, *_equals(entry, "--env"), "--", *words_of(entry)]
-
-
-def _gemini_add(entry: Entry) -> list[str]:
-    program, *arguments = words_of(entry)
-    # After -- nothing is taken for an option of gemini's own.
-    separated = ["--", *arguments] if arguments else []
-    return ["mcp", "add", "--scope", "user", *_equals(entry, "-e"), NAME, program, *separated]
-
-
-def _opencode_add(entry: Entry) -> list[str]:
-    return ["mcp", "add", NAME, *_equals(entry, "--env"), "--", *words_of(entry)]
+def _claude_code(machine: Machine) -> tuple[PurePath, ...]:
+    """An old file, if it is there, is the only one that is read."""
+    old = machine.matching(machine.moved("CLAUDE_CONFIG_DIR", machine.at_home / ".claude"), ".config.json")
+    return (*old, machine.moved("CLAUDE_CONFIG_DIR", machine.at_home) / ".claude.json")[:1]
 
 
 HOSTS = (
@@ -126,12 +114,14 @@ HOSTS = (
         name="claude-code",
         title="Claude Code",
         docs="https://code.claude.com/docs/en/mcp",
-        files=lambda machine: (machine.moved("CLAUDE_CONFIG_DIR", machine.at_home) / ".claude.json",),
+        files=_claude_code,
         within=("mcpServers",),
         typed="stdio",
         program="claude",
-        add=_claude_add,
-        remove=("mcp", "remove", "--scope", "user", NAME),
+        adds=("mcp", "add", "--scope", "user", NAME),
+        replaces=False,
+        removes=("mcp", "remove", "--scope", "user", NAME),
+        references=r"\$\{\w+\}",
         edited="never",  # the file holds much else, and a running Claude Code writes it
         key="Claude Code hands on its own environment: a key, or the name of its file, that is set in your shell is"
         " found. The plugin keeps a key as a sensitive option instead.",
@@ -141,7 +131,7 @@ HOSTS = (
         name="claude-desktop",
         title="Claude Desktop",
         docs="https://modelcontextprotocol.io/docs/develop/connect-local-servers",
-        files=lambda machine: (machine.programs_data / "Claude" / "claude_desktop_config.json",),
+        files=_claude_desktop,
         within=("mcpServers",),
         key="Claude Desktop hands no key on: name a file with --key-file, or use the system keyring. The bundle keeps a"
         " key as a sensitive setting instead.",
@@ -164,8 +154,6 @@ HOSTS = (
         files=lambda machine: (machine.programs_data / "Code" / "User" / "mcp.json",),
         within=("servers",),
         typed="stdio",
-        program="code",
-        add=_code_add,
         input_id="venice-admin-key",
         key="VS Code asks for the ADMIN key when it first starts the server, and keeps it encrypted.",
         after='Run "MCP: List Servers" from the command palette and start it.',
@@ -177,10 +165,11 @@ HOSTS = (
         files=lambda machine: (machine.moved("CODEX_HOME", machine.at_home / ".codex") / "config.toml",),
         within=("mcp_servers",),
         program="codex",
-        add=_codex_add,
-        remove=("mcp", "remove", NAME),
-        expresses=frozenset({"command", "args", "env"}),
-        edited="never",  # TOML
+        adds=("mcp", "add", NAME),
+        removes=("mcp", "remove", NAME),
+        toml=True,
+        edited="never",
+        references="(?!)",
         key=f"Codex hands no key on: name a file with --key-file, use the system keyring, or add the line env_vars ="
         f' ["{ADMIN_KEY}"] below [mcp_servers.{NAME}].',
         after="Start a new session, then /mcp shows it.",
@@ -191,13 +180,10 @@ HOSTS = (
         docs="https://github.com/google-gemini/gemini-cli/blob/main/docs/tools/mcp-server.md",
         files=lambda machine: (machine.moved("GEMINI_CLI_HOME", machine.at_home) / ".gemini" / "settings.json",),
         within=("mcpServers",),
-        program="gemini",
-        add=_gemini_add,
-        remove=("mcp", "remove", "--scope", "user", NAME),
-        expresses=frozenset({"command", "args", "env"}),
-        variable=f"${ADMIN_KEY}",
-        key=f"Gemini CLI keeps keys from servers unless an entry names them; this one names {ADMIN_KEY} of the"
-        " environment that gemini runs in.",
+        # Not its own command line: that writes the values of all variables that any entry refers to into the file.
+        references=r"\$\{?\w+\}?",
+        key="Gemini CLI keeps keys from servers unless an entry names them, and its own gemini mcp commands write the"
+        " value of what an entry names into the file: name a file with --key-file, or use the system keyring.",
         after="Start gemini in a folder that you trust, then /mcp shows it.",
     ),
     Host(
@@ -221,9 +207,9 @@ HOSTS = (
         typed="local",
         joined=True,
         program="opencode",
-        add=_opencode_add,
-        expresses=frozenset({"type", "command", "environment"}),
+        adds=("mcp", "add", NAME),
         edited="to remove",  # its command line cannot; and version 2 has another format, which it knows itself
+        references=r"\{env:\w+\}",
         key="OpenCode hands on its own environment: a key, or the name of its file, that is set in your shell is"
         " found.",
         after="Start a new session.",

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, cast
@@ -19,6 +19,12 @@ PROGRAM = "venice-mcp"
 # uv keeps the environments of `uvx` in folders of its cache, which it may clear at any time.
 _OF_UVX = re.compile(r"(?:archive|environments)-v\d+")
 _EXTRAS = {"keyring": "keyring", "chart": "matplotlib"}
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*w?")
+_SWITCHES = re.compile(r"-[bBdEIOPqsSuvx]+")
+_TO_UVX = re.compile(rf"{PROGRAM}(?:\[[\w,-]+\])?(?:(?:@|==)\S+)?")
+# Of uv. After any other it is not known which word is the program, so nothing is taken for ours.
+_WITH_VALUE = ("--from", "--with", "--python", "-p", "--directory", "--project", "--extra", "--index", "--index-url")
+_WITHOUT = ("--", "-q", "--quiet", "--refresh", "--isolated", "--offline", "--no-cache", "--frozen", "--locked")
 
 
 class CannotStart(Exception):
@@ -94,6 +100,40 @@ def launch(now: Running) -> Launch:
         )
     # -P: a host starts it in a folder of somebody's project, whose modules must not be taken for ours.
     return Launch(now.python, ("-P", "-m", "venice_mcp"), "this is the Python that runs it now")
+
+
+def own_arguments(words: Sequence[str]) -> tuple[str, ...] | None:
+    """What a command line that starts this server says to the server itself; None if it starts something else.
+
+    A name is not enough: other projects have packages, images and folders called venice-mcp.
+    """
+    if not words:
+        return None
+    program, rest = re.split(r"[\\/]", words[0])[-1].lower().removesuffix(".exe"), tuple(words[1:])
+    if program == PROGRAM:
+        return rest
+    if _PYTHON.fullmatch(program):
+        while rest and _SWITCHES.fullmatch(rest[0]):
+            rest = rest[1:]
+        return rest[2:] if rest[:2] == ("-m", "venice_mcp") else None
+    if program == "uv":
+        rest = _past_options(rest)
+        if rest[:1] == ("run",):
+            return own_arguments(_past_options(rest[1:]))
+        program, rest = ("uvx", rest[2:]) if rest[:2] == ("tool", "run") else ("", ())
+    rest = _past_options(rest) if program == "uvx" else ()
+    return rest[1:] if rest and _TO_UVX.fullmatch(rest[0]) else None
+
+
+def _past_options(words: tuple[str, ...]) -> tuple[str, ...]:
+    while words and words[0].startswith("-"):
+        if words[0] in _WITH_VALUE:
+            words = words[2:]
+        elif words[0] in _WITHOUT or words[0].partition("=")[0] in _WITH_VALUE:
+            words = words[1:]
+        else:
+            return ()
+    return words
 
 
 def _console_script(program: str) -> str:

@@ -1,15 +1,16 @@
 """Has Claude Code ask before a tool of this plugin writes, whatever has been allow-listed (a PreToolUse hook).
 
-This is a second guardrail, in the client; the server asks by itself as well. What cannot be understood is asked
-about. VENICE_KEYS_UNATTENDED=1, or the plugin's option, turns it off where nobody is there to answer; the server's own
-approval and policy hold all the same. Reads the hook's JSON on stdin; standard library only.
+This is a second guardrail, in the client; the server asks by itself as well. A call that it is handed and cannot
+understand is asked about. Where nobody is there to answer, the operator turns it off with a file named `unattended`
+beside the policy; the server's own approval and policy hold all the same. Neither a variable nor an option of the
+plugin can: a project could set both. Reads the hook's JSON on stdin; standard library only.
 """
 
 import json
 import os
 import sys
 
-UNATTENDED = ("VENICE_KEYS_UNATTENDED", "CLAUDE_PLUGIN_OPTION_UNATTENDED")
+UNATTENDED = "unattended"
 WRITES = {
     "venice_create_api_key": "makes a new Venice API key",
     "venice_update_api_key": "changes the settings of a Venice API key",
@@ -46,10 +47,23 @@ def reason(text: str) -> "str | None":
     return "venice-keys does not know this tool, so it asks"
 
 
+def unattended() -> bool:
+    """Whether the operator said that nobody is there to answer."""
+    # Python is started with -I, which knows no folder of ours.
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from plugin import places
+
+    file = places.operator_file(UNATTENDED)
+    return file is not None and places.is_the_operators(file)
+
+
 def main() -> int:
-    if any(os.environ.get(name, "").strip().lower() in ("1", "true", "yes", "on") for name in UNATTENDED):
-        return 0
-    found = reason(sys.stdin.buffer.read().decode("utf-8", errors="replace"))
+    try:
+        if unattended():
+            return 0
+        found = reason(sys.stdin.buffer.read().decode("utf-8", errors="replace"))
+    except Exception:  # noqa: BLE001 - Claude Code goes on when a hook fails
+        found = "venice-keys could not find out what is to be called, so it asks"
     if found is not None:
         decision = {
             "hookEventName": "PreToolUse",

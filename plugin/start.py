@@ -1,7 +1,8 @@
 """Start the server of the Claude Code plugin; nothing has to be installed for it but a Python.
 
-python3 start.py [DATA]
+python3 -E -s start.py [DATA]
 
+-E and -s: no variable of a project, and nothing but the standard library and this folder, decides what is imported.
 The server runs in an environment of its own in DATA, the plugin's data folder, made once from requirements.lock
 beside this file by uv if there is one, else by venv and pip. That can take longer than a client waits for a server,
 so after PATIENCE_S the client is answered from here (`waiting`) until the environment is there. stdout belongs to MCP;
@@ -16,7 +17,13 @@ import sys
 import time
 from pathlib import Path
 
+if sys.version_info < (3, 9):  # noqa: UP036 - whatever python3 is starts this
+    sys.exit("venice-keys: python3 on PATH is too old; Python 3.9 or newer must be there")
+
 import environment
+import making
+import places
+import variables
 import waiting
 
 PATIENCE_S = 8.0  # Claude Code gives a server 30 s to answer, a health check less
@@ -24,22 +31,30 @@ _LOOK_S = 0.1
 
 
 def main(arguments: list[str]) -> int:
-    data = Path(arguments[0]) if arguments else environment.own_data_folder()
-    variables = environment.for_the_server(os.environ)
+    given = variables.for_the_server(os.environ)
+    data = data_folder(arguments)
+    if data is None:
+        return waiting.serve(Failed("this system knows no home folder for the user who runs it"), given)
     if environment.is_ready(data):
-        return become(environment.command(data), variables)
+        return become(environment.command(data), given)
     tell(f"making the server's environment in {data}, once; its log is {environment.log(data).name} there")
     try:
-        installer = environment.begin(data)
+        installer = making.begin(data)
     except OSError as error:
-        return waiting.serve(Failed(f"{data} cannot be written to ({error.strerror})"), variables)
+        return waiting.serve(Failed(f"{data} cannot be written to ({error.strerror})"), given)
     started = time.monotonic()
     while installer.poll() is None and time.monotonic() - started < PATIENCE_S:
         time.sleep(_LOOK_S)
     if environment.is_ready(data):
         tell(f"made in {time.monotonic() - started:.0f} s")
-        return become(environment.command(data), variables)
-    return waiting.serve(Making(data, installer), variables)
+        return become(environment.command(data), given)
+    return waiting.serve(Making(data, installer), given)
+
+
+def data_folder(arguments: list[str]) -> Path | None:
+    """The folder that was named; this user's own if a client left its placeholder, which would name a project's."""
+    named = arguments[0] if arguments else ""
+    return Path(named) if os.path.isabs(named) and "${" not in named else places.data_folder()
 
 
 class Making:
@@ -56,7 +71,9 @@ class Making:
 
     def problem(self) -> str | None:
         """Why there will be none."""
-        return environment.problem(self._data) if self._installer.poll() is not None else None
+        if self._installer.poll() is None or environment.is_ready(self._data):
+            return None
+        return environment.problem(self._data)
 
 
 class Failed:
@@ -86,6 +103,8 @@ def tell(text: str) -> None:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
+        status = main(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    # Everything was flushed. Ending in the usual way would abort while a thread still reads stdin.
+    os._exit(status)

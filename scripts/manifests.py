@@ -74,18 +74,14 @@ OPTIONS: dict[str, Json] = {
     ),
 }
 """What hosts ask a person for. Without a default a host may hand the placeholder over, or drop the server."""
-UNATTENDED = _option(
-    "Unattended: do not ask in the client",
-    "Turns off the hook that has Claude Code ask before every write. The server's own approval still holds.",
-)
 
 
 def plugin(_: str) -> str:
     """.claude-plugin/plugin.json. hooks/hooks.json and skills/ are found by their place."""
-    environment = _module("plugin/environment.py")
+    known = _module("plugin/variables.py").OPTIONS
     variables = {f"VENICE_KEYS_{name.upper()}": f"${{user_config.{name}}}" for name in OPTIONS}
-    if set(variables) != set(environment.OPTIONS):
-        raise SystemExit("scripts/manifests.py: OPTIONS differ from those of plugin/environment.py")
+    if set(variables) != set(known):
+        raise SystemExit("scripts/manifests.py: OPTIONS differ from those of plugin/variables.py")
     return _text(
         {
             "name": PLUGIN,
@@ -99,11 +95,12 @@ def plugin(_: str) -> str:
             "mcpServers": {
                 SERVER: {
                     "command": "python3",
-                    "args": ["${CLAUDE_PLUGIN_ROOT}/plugin/start.py", "${CLAUDE_PLUGIN_DATA}"],
+                    # Without -E a project's PYTHONPATH decides what is imported, with the keys at hand.
+                    "args": ["-E", "-s", "${CLAUDE_PLUGIN_ROOT}/plugin/start.py", "${CLAUDE_PLUGIN_DATA}"],
                     "env": variables,
                 }
             },
-            "userConfig": {**OPTIONS, "unattended": UNATTENDED},
+            "userConfig": OPTIONS,
         }
     )
 
@@ -119,8 +116,9 @@ def hooks(_: str) -> str:
     tools = [spec.name for spec in TOOLS if not spec.read_only]
     if set(tools) != set(_module("hooks/ask_first.py").WRITES):
         raise SystemExit("hooks/ask_first.py: WRITES must name exactly the tools that are not read only")
-    # In the form for a shell, which older releases know as well.
-    command = {"type": "command", "command": 'python3 "${CLAUDE_PLUGIN_ROOT}/hooks/ask_first.py"', "timeout": 10}
+    # In the form for a shell, which older releases know as well. An option of the plugin in it that is not set makes
+    # Claude Code leave the hook out. Without -I a project's PYTHONPATH could have it say nothing.
+    command = {"type": "command", "command": 'python3 -I "${CLAUDE_PLUGIN_ROOT}/hooks/ask_first.py"', "timeout": 10}
     matcher = f"^mcp__plugin_{PLUGIN}_{SERVER}__({'|'.join(tools)})$"
     return _text(
         {
@@ -170,7 +168,7 @@ def _variable(name: str, meaning: str) -> Json:
 
 def bundle(content: Json) -> Json:
     """The parts of manifest.json that the code decides, besides tools and version."""
-    variables = _module("plugin/environment.py").OPTIONS
+    variables = _module("plugin/variables.py").OPTIONS
     env = {variables[f"VENICE_KEYS_{name.upper()}"]: f"${{user_config.{name}}}" for name in OPTIONS}
     content["description"] = DESCRIPTION
     content["server"] = {

@@ -43,8 +43,11 @@ def start(scratch: Path, env: dict[str, str]) -> None:
     """Start the plugin's server in fresh environments, made by pip and by uv."""
     plugin: dict[str, Any] = json.loads((ROOT / ".claude-plugin" / "plugin.json").read_text(encoding="utf-8"))
     server = plugin["mcpServers"]["venice"]
-    for name, path in (("pip", without_uv(env["PATH"])), ("uv", f"{Path(UV).parent}{os.pathsep}{env['PATH']}")):
-        data = scratch / f"data-{name}"
+    for name, path in (
+        ("venv and pip", without_uv(env["PATH"])),
+        ("uv", f"{Path(UV).parent}{os.pathsep}{env['PATH']}"),
+    ):
+        data = scratch / f"data-{name.split()[0]}"
         args: list[str] = [
             each.replace("${CLAUDE_PLUGIN_ROOT}", str(ROOT)).replace("${CLAUDE_PLUGIN_DATA}", str(data))
             for each in server["args"]
@@ -59,13 +62,15 @@ def start(scratch: Path, env: dict[str, str]) -> None:
             wait_for(data, env)
         if found != [spec.name for spec in TOOLS]:
             raise ShippingError(f"the plugin's server, installed with {name}, offers {', '.join(found)}")
+        if f"with {name}\n" not in (data / "install.log").read_text(encoding="utf-8"):
+            raise ShippingError(f"{name} was to install the server, and something else did: see {data}/install.log")
         print(f"the plugin's server starts, installed with {name}")
 
 
 def wait_for(data: Path, env: dict[str, str]) -> None:
     """Wait until the installation that a start began is over: it holds the lock for as long as it runs."""
     python = shutil.which("python3", path=env["PATH"]) or "python3"
-    run([python, str(ROOT / "plugin" / "environment.py"), str(data)], env=env)
+    run([python, str(ROOT / "plugin" / "making.py"), str(data)], env=env)
 
 
 def without_uv(path: str) -> str:

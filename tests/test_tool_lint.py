@@ -16,20 +16,20 @@ from mcp.server.mcpserver.resolve import Resolve
 from mcp_types import Tool
 from pydantic import ValidationError, create_model
 
+from tests.e2e.striking import quick_folder
 from tests.test_bad_input import valid_calls
 from tests.test_contract_client import FEW, changes, new_keys, walk
-from tests.test_harness import House, Json, Person, data_of, house, text_of
+from tests.test_harness import MODERN, ROOT, House, Json, Person, data_of, house, text_of
 from tests.test_schemas import listed
 from venice_mcp.sandbox.limits import CREATES_PER_MINUTE
 from venice_mcp.sandbox.wallet import TOKEN_LIFE
 from venice_mcp.text import parse_time
 from venice_mcp.tools import TOOLS
-from venice_mcp.tools.build import ToolSpec, derived
+from venice_mcp.tools.build import ToolSpec, _stored, build, derived  # pyright: ignore[reportPrivateUsage]
 from venice_mcp.workflows.facts import RECENT
 
 TOKENS_OF_A_TOOL, TOKENS_OF_ALL = 400, 7_500
 LONGEST_DESCRIPTION, LONGEST_SENTENCE = 450, 160
-# Shorten it and take it out of here.
 NOT_FOR_MODELS = {"outputSchema", "annotations", "icons", "_meta"}
 SPECS = {spec.name: spec for spec in TOOLS}
 
@@ -105,6 +105,57 @@ def test_every_annotation_is_stated_and_fits_the_tool(tools: dict[str, Tool]) ->
         writes = "_create_" in name or "_provision_" in name or destroys or name == "venice_audit_api_keys"
         assert notes.read_only_hint is not writes, name
         assert notes.destructive_hint is destroys, name
+
+
+@pytest.fixture
+def near() -> Iterator[Path]:
+    """A folder in which `walk` may keep files of secrets: others may not write to where it lies."""
+    with quick_folder() as folder:
+        yield folder
+
+
+NOT_THE_SAME_AGAIN = {
+    "venice_audit_api_keys": "its report is a new file, and a path can be free again",
+    "venice_rotate_api_key": "once the successor is somewhere else, the same call makes another one",
+    "venice_get_web3_token": "each call gets a token of its own",
+}
+"""What a second call at the same moment, with everything as the first one left it, does not show."""
+
+
+def left_behind(bench: House) -> object:
+    """What calls may change: keys, but for when they were used, and files beside our own record."""
+    files = [path for path in bench.app.settings.state_dir.rglob("*") if not path.name.startswith("state.sqlite3")]
+    keys = [{**key, "lastUsedAt": None} for key in bench.made_keys()]
+    return keys, sorted((str(path), path.read_bytes()) for path in files if path.is_file())
+
+
+def test_a_tool_is_idempotent_exactly_if_the_same_call_once_more_changes_nothing(near: Path) -> None:
+    """And open to the world exactly if it sends something; those that only read are looked at below."""
+    bench = house(near)
+    growing, sending = set(NOT_THE_SAME_AGAIN), set[str]()
+
+    async def each_twice() -> None:
+        async with bench.client(MODERN, Person()) as client:
+            for tool, given_arguments in walk(bench):
+                if SPECS[tool].read_only:
+                    continue
+                sent = len(bench.edge.sent)
+                data_of(await client.call_tool(tool, given_arguments))
+                sending.update({tool} if len(bench.edge.sent) > sent else ())
+                before = left_behind(bench)
+                await client.call_tool(tool, given_arguments)  # an error if it is about what is gone or done
+                growing.update({tool} if left_behind(bench) != before else ())
+
+    bench.run(each_twice)
+    assert growing == {spec.name for spec in TOOLS if not spec.idempotent}
+    assert sending == {spec.name for spec in TOOLS if spec.open_world and not spec.read_only}
+
+
+def test_a_second_token_is_another_one(tmp_path: Path) -> None:
+    bench = house(tmp_path)
+    first = data_of(bench.call("venice_get_web3_token"))["token"]
+    bench.clock.advance(seconds=1)
+    assert data_of(bench.call("venice_get_web3_token"))["token"] != first
 
 
 class Argument(NamedTuple):
@@ -253,6 +304,16 @@ def test_what_a_tool_takes_its_schema_takes(made: Json, changed: Json) -> None:
         validate(taken, derived(SPECS[tool])["input"])
 
 
+def test_without_the_file_of_schemas_they_come_from_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = [build.__wrapped__(spec) for spec in TOOLS[:2]]
+    monkeypatch.setattr("venice_mcp.tools.build.SCHEMAS", tmp_path / "schemas.json")
+    _stored.cache_clear()
+    try:
+        assert [build.__wrapped__(spec).parameters for spec in TOOLS[:2]] == [tool.parameters for tool in stored]
+    finally:
+        _stored.cache_clear()
+
+
 def test_ordinary_calls_fit_the_schemas(tmp_path: Path) -> None:
     bench = house(tmp_path)
     for tool, given_arguments in (*walk(bench), *valid_calls(bench).items()):
@@ -260,6 +321,113 @@ def test_ordinary_calls_fit_the_schemas(tmp_path: Path) -> None:
 
 
 # --- promises --------------------------------------------------------------------------------------
+
+PROMISING = re.compile(r"\b(?:never|cannot|nothing|nobody|only|always|every|no key|secrets?)\b", re.IGNORECASE)
+ADVICE = ""
+"""Said to the model: what to do, or when. There is nothing to keep."""
+HERE, E2E = "tests/test_tool_lint.py", "tests/e2e"
+CANARY = "tests/test_canary.py::test_no_frame_holds_a_secret_but_the_one_display"
+KEPT: dict[tuple[str, str], str] = {
+    (
+        "venice_recover",
+        "Find out what interrupted calls left behind (writes of unknown outcome, keys whose secret reached nobody,"
+        " unfinished plans) and settle it by reading Venice.",
+    ): f"{E2E}/test_recover.py::test_a_key_whose_secret_reached_nobody_is_named_until_it_is_revoked",
+    (
+        "venice_recover",
+        "acknowledge notes that the person stored a displayed secret;",
+    ): f"{E2E}/test_recover.py::test_a_displayed_secret_is_open_until_it_is_acknowledged",
+    ("venice_recover", "only when the person said that the secret is stored"): ADVICE,
+    ("venice_diagnose", "Changes nothing."): f"{HERE}::test_what_is_not_said_to_ask_writes_nothing_and_asks_nobody",
+    (
+        "venice_list_api_keys",
+        "never secrets.",
+    ): CANARY,
+    (
+        "venice_list_api_keys",
+        "Not used, or never used and made, for N days",
+    ): f"{E2E}/test_listing.py::test_every_filter_finds_exactly_the_keys_it_names",
+    (
+        "venice_list_api_keys",
+        "true: only keys with neither a USD nor a DIEM cap",
+    ): f"{E2E}/test_listing.py::test_every_filter_finds_exactly_the_keys_it_names",
+    (
+        "venice_get_api_key",
+        "It cannot show the secret;",
+    ): f"{E2E}/test_new_secrets.py::test_no_later_result_or_error_shows_the_secret_again",
+    ("venice_get_api_key", "nobody can."): CANARY,
+    (
+        "venice_find_api_key",
+        "Never takes the key itself.",
+    ): f"{E2E}/test_find.py::test_a_pasted_key_is_refused_without_an_echo",
+    (
+        "venice_audit_api_keys",
+        "Changes no key;",
+    ): f"{HERE}::test_what_is_not_said_to_ask_writes_nothing_and_asks_nobody",
+    ("venice_create_api_key", "ADMIN only for managing keys."): ADVICE,
+    (
+        "venice_create_api_key",
+        "The secret is shown once or saved to a file.",
+    ): f"{E2E}/test_new_secrets.py::test_a_delivered_secret_is_in_its_file_and_not_in_the_result",
+    ("venice_create_api_key", "Never pass or repeat a secret."): ADVICE,
+    (
+        "venice_create_api_key",
+        "without it the secret is shown in this chat, once",
+    ): f"{E2E}/test_new_secrets.py::test_a_secret_is_in_both_halves_of_its_one_result",
+    (
+        "venice_create_web3_api_key",
+        "else the secret is shown here",
+    ): f"{E2E}/test_new_secrets.py::test_a_secret_is_in_both_halves_of_its_one_result",
+    ("venice_update_api_key", "The type cannot change."): f"{HERE}::test_what_cannot_be_said_cannot_be_asked_for",
+    (
+        "venice_rotate_api_key",
+        "only then the old key ends, after a grace period that Venice enforces.",
+    ): f"{E2E}/test_rotation.py::test_with_grace_both_keys_work_until_venice_ends_the_old_one",
+    ("venice_rotate_api_key", "For the new secret, e.g."): ADVICE,
+    (
+        "venice_provision_api_keys",
+        "secrets go to files, never the chat.",
+    ): f"{E2E}/test_provisioning.py::test_each_secret_is_filed_under_its_own_name",
+    (
+        "venice_provision_api_keys",
+        "nobody is asked again.",
+    ): f"{E2E}/test_provisioning.py::test_45_keys_never_meet_a_limit_and_no_call_takes_longer_than_45_s",
+    ("venice_update_api_keys", "Use it for a cap on every key that has none."): ADVICE,
+    (
+        "venice_get_rate_limits",
+        "Venice tells this only for the calling key, not for others.",
+    ): f"{HERE}::test_what_cannot_be_said_cannot_be_asked_for",
+    (
+        "venice_forecast_spend",
+        "Changes nothing.",
+    ): f"{HERE}::test_what_is_not_said_to_ask_writes_nothing_and_asks_nobody",
+    (
+        "venice_scan_for_leaked_keys",
+        "Nothing found is shown, sent or stored but path, line, kind and last six;",
+    ): f"{E2E}/test_scan.py::test_no_found_secret_is_in_a_result_a_log_or_on_disk",
+    (
+        "venice_scan_for_leaked_keys",
+        "nothing is changed.",
+    ): f"{HERE}::test_what_is_not_said_to_ask_writes_nothing_and_asks_nobody",
+}
+"""Every sentence that promises something for all cases, and the test that shows it."""
+
+
+def test_every_promise_for_all_cases_has_its_proof() -> None:
+    texts = [(spec.name, description(spec)) for spec in TOOLS] + [(each.tool, each.said) for each in ARGUMENTS]
+    said = {(tool, part) for tool, text in texts for part in re.split(r"(?<=[.;])\s", text) if PROMISING.search(part)}
+    assert said - set(KEPT) == set(), "prove it, or do not say it"
+    assert set(KEPT) - said == set()
+    for proof in filter(None, set(KEPT.values())):
+        path, _, name = proof.partition("::")
+        assert re.search(rf"^(?:async )?def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), proof
+
+
+def test_what_cannot_be_said_cannot_be_asked_for() -> None:
+    """The models of arguments are closed, so what they have no member for nobody can ask for."""
+    assert "api_key_type" not in SPECS["venice_update_api_key"].arguments.model_fields
+    assert set(SPECS["venice_get_rate_limits"].arguments.model_fields) == {"api_key_type", "model"}
+
 
 STANDARD = {"personal_sign"}
 NO_ARGUMENTS = {"it", "the", "or", "from"}
@@ -313,12 +481,21 @@ def test_who_says_so_asks_a_person_and_who_was_declined_writes_nothing(tmp_path:
 
 
 def test_what_is_not_said_to_ask_writes_nothing_and_asks_nobody(tmp_path: Path) -> None:
-    bench, person = house(tmp_path), Person()
-    for tool, given_arguments in walk(bench):
-        if not guarded(SPECS[tool]):
-            data_of(bench.call(tool, given_arguments, person=person))
+    bench, person, sending = house(tmp_path / "state"), Person(), set[str]()
+    (tmp_path / ".env").write_text(f"KEY={bench.made_keys()[0]['secret']}\n", encoding="utf-8")
+
+    async def each() -> None:
+        async with bench.client(MODERN, person) as client:
+            for tool, given_arguments in (*walk(bench), ("venice_scan_for_leaked_keys", {"folders": [str(tmp_path)]})):
+                if not guarded(SPECS[tool]):
+                    before = len(bench.edge.sent)
+                    data_of(await client.call_tool(tool, given_arguments))
+                    sending.update({tool} if len(bench.edge.sent) > before else ())
+
+    bench.run(each)
     assert person.questions == []
     assert bench.edge.writes == []
+    assert sending == {spec.name for spec in TOOLS if spec.open_world and not guarded(spec)}
 
 
 # --- numbers ---------------------------------------------------------------------------------------

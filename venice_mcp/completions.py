@@ -8,11 +8,11 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Generic, TypeVar, get_args
 
 import anyio
 from mcp.server.mcpserver import MCPServer
-from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
 from mcp_types import (
     Completion,
     CompletionArgument,
@@ -22,7 +22,7 @@ from mcp_types import (
 )
 
 from venice_mcp.app import App
-from venice_mcp.changes import KEYS, key_uri
+from venice_mcp.changes import key_uri
 from venice_mcp.client.hurry import answered_within
 from venice_mcp.errors import VeniceError
 from venice_mcp.models.wire import Key, Model
@@ -44,16 +44,18 @@ T = TypeVar("T")
 class _Kept(Generic[T]):
     """The answer to a read, empty when it failed, for as long as somebody may be typing one word."""
 
-    def __init__(self, read: Callable[[], Awaitable[list[T]]], now: Callable[[], datetime]) -> None:
+    def __init__(self, read: Callable[[], Awaitable[list[T]]]) -> None:
         self._read = read
-        self._now = now
         self._lock = anyio.Lock()
         self._found: list[T] = []
-        self._until = _NEVER
+        # By a clock that nobody sets: by another one it could be kept for hours.
+        self._until_s = -inf
+        self._forgotten = 0
 
     async def get(self) -> list[T]:
         async with self._lock:
-            if self._now() >= self._until:
+            if anyio.current_time() >= self._until_s:
+                before = self._forgotten
                 # Failures are kept as well: Venice blocks a key that fails too often.
                 self._found = []
                 try:
@@ -64,21 +66,25 @@ class _Kept(Generic[T]):
                     pass  # said by every tool that needs the same
                 except Exception:  # noqa: BLE001 - a defect must not stand in the way of whoever types
                     _log.exception("What could be offered was not read")
-                self._until = self._now() + KEPT_FOR
+                if self._forgotten == before:
+                    self._until_s = anyio.current_time() + KEPT_FOR.total_seconds()
         return self._found
 
     def forget(self) -> None:
-        self._until = _NEVER
+        """Read anew the next time; what is being read now may be from before as well."""
+        self._forgotten += 1
+        self._until_s = -inf
 
 
 class Completer:
     """Completes the arguments of prompts and of the template for one key."""
 
     def __init__(self, app: App, tools: frozenset[str]) -> None:
-        self._keys = _Kept(app.client.list_api_keys, app.now)
-        self._models = _Kept(app.client.list_models, app.now)
+        self._keys = _Kept(app.client.list_api_keys)
+        self._models = _Kept(app.client.list_models)
         self._with_keys = "venice_list_api_keys" in tools
-        app.guard.changes.subscribe(self._hear)
+        self._with_models = "venice_diagnose" in tools
+        app.guard.changes.forgetting(self._keys.forget)
 
     async def complete(
         self,
@@ -95,15 +101,11 @@ class Completer:
             case "key":
                 return _answer(_keys_for(typed, await self._keys.get()) if self._with_keys else ())
             case "model":
-                return _answer(_models_for(typed, await self._models.get()))
+                return _answer(_models_for(typed, await self._models.get()) if self._with_models else ())
             case "api_key_type":
                 return _answer([name for name in get_args(KeyType) if name.casefold().startswith(typed)])
             case _:
                 return _answer(())
-
-    def _hear(self, event: ServerEvent) -> None:
-        if isinstance(event, ResourceUpdated) and event.uri == KEYS:
-            self._keys.forget()
 
 
 def add_completions(server: MCPServer[App], app: App, tools: frozenset[str]) -> None:

@@ -76,7 +76,6 @@ class Guard(Cases):
         except StoreError as error:
             _log.error("Write %s is %s, but that could not be recorded: %s", write, outcome, error.what)
             return False
-        self.changes.of_record()
         return True
 
     async def _redeem(self, approved: Approved, noting: Mapping[str, Any]) -> Consent:

@@ -5,7 +5,7 @@ from typing import Final
 
 from mcp_types import Icon
 
-# In 2026-era connections it travels with every result, so it is small.
+# Clients get it when they connect; `server` keeps it out of the results in which the SDK would repeat it.
 _SVG: Final = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#fc6" stroke-width="2">'
     b'<rect width="24" height="24" rx="5" fill="#233" stroke="none"/>'

@@ -28,10 +28,7 @@ _WITHHELD = (
     " that the key should be replaced; ask for its description or last six characters instead."
 )
 # Claude Code gives each argument one word, but shows the model all that was typed beside the prompt.
-_PERHAPS_CUT = (
-    "A host may have given each argument one word only: go by all that was typed, where you see it, and ask if it makes"
-    " no sense."
-)
+_PERHAPS_CUT = "If more was typed, go by all of it."
 
 
 def add_prompts(server: MCPServer[App], app: App, tools: frozenset[str]) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """What a host can show besides tools: keys, limits, the audit trail, the operator's rules. All of it is only read.
 
-A resource is there when policy offers the tool that reads the same; what no tool reads always is.
+A resource is there when policy offers a tool that reads the same; the audit trail, which describes keys, when policy
+offers one that shows keys.
 """
 
 import json
@@ -36,13 +37,13 @@ Reader = Callable[[App], Awaitable[str]]
 
 
 class Shown(NamedTuple):
-    """A resource: `tool` is the one that reads the same, `priority` from 0 (optional) to 1 (important)."""
+    """A resource: there with any of `tools`; `priority` from 0 (optional) to 1 (important)."""
 
     uri: str
     name: str
     title: str
     description: str
-    tool: str | None
+    tools: tuple[str, ...]
     priority: float
     read: Reader
     mime_type: str = _JSON
@@ -114,7 +115,7 @@ RESOURCES: Final = (
         "keys",
         "API keys",
         "All active keys: description, type, last six, caps and their window, last use, expiry; never secrets",
-        "venice_list_api_keys",
+        ("venice_list_api_keys",),
         0.9,
         _keys,
     ),
@@ -123,7 +124,7 @@ RESOURCES: Final = (
         "limits",
         "Rate limits",
         "Rate limits per model, tier and balances of the key that this server holds",
-        "venice_get_rate_limits",
+        ("venice_get_rate_limits",),
         0.6,
         _limits,
     ),
@@ -132,7 +133,7 @@ RESOURCES: Final = (
         "audit-log",
         "Audit trail",
         f"The latest {_ENTRIES} entries: who asked for what, how it was approved, what became of it",
-        None,
+        ("venice_list_api_keys", "venice_get_api_key"),
         0.4,
         _audit_log,
         _LINES,
@@ -142,7 +143,7 @@ RESOURCES: Final = (
         "policy",
         "Operator's rules",
         "What the operator's policy allows, forbids and lets pass unasked, as it is in force",
-        "venice_status",
+        ("venice_status",),
         0.3,
         _policy,
     ),
@@ -151,7 +152,7 @@ RESOURCES: Final = (
 
 def add_resources(server: MCPServer[App], app: App, tools: frozenset[str]) -> Callable[[str], bool]:
     """Offer what `tools` read. Returns whether a URI is one of a resource that is offered."""
-    offered = [each for each in RESOURCES if each.tool is None or each.tool in tools]
+    offered = [each for each in RESOURCES if not tools.isdisjoint(each.tools)]
     for each in offered:
         server.add_resource(
             FunctionResource(

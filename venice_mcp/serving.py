@@ -1,6 +1,5 @@
 """Running the server: on stdio, or over HTTP behind a fence, ending within two seconds when told to."""
 
-import hmac
 import logging
 import os
 import secrets
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import anyio
 
 from venice_mcp.app import App
+from venice_mcp.fence import Fence
 from venice_mcp.secrets import RedactingStream, Secret
 from venice_mcp.server import build_server
 from venice_mcp.systems import kept_private
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import socket
 
     import uvicorn
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 SHUTDOWN_S = 1.2
 """How long a write in flight may take to finish once the server is told to end."""
@@ -254,45 +253,6 @@ def _make_token(path: Path) -> None:
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
         sys.stderr.write(f"Made a bearer token for HTTP callers in {path}\n")
-
-
-class Fence:
-    """In front of every route: the exact Host, a local Origin or none, and the bearer token when there is one."""
-
-    def __init__(self, inner: "ASGIApp", names: frozenset[str], token: Secret | None) -> None:
-        self._inner = inner
-        self._names = names
-        self._token = token
-
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        if scope["type"] == "lifespan":
-            await self._inner(scope, receive, send)
-            return
-        refused = self._refusal(scope)
-        if refused is None:
-            await self._inner(scope, receive, send)
-            return
-        from starlette.responses import PlainTextResponse
-
-        status, text = refused
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-        await PlainTextResponse(text, status, headers)(scope, receive, send)
-
-    def _refusal(self, scope: "Scope") -> tuple[int, str] | None:
-        headers: dict[bytes, list[bytes]] = {}
-        for name, value in scope.get("headers", []):
-            headers.setdefault(name.lower(), []).append(value)
-        hosts = headers.get(b"host", [])
-        if len(hosts) != 1 or hosts[0].decode("latin-1").lower() not in self._names:
-            return 421, "Invalid Host header"
-        origins = [value.decode("latin-1").lower() for value in headers.get(b"origin", [])]
-        if any(origin not in {f"http://{name}" for name in self._names} for origin in origins):
-            return 403, "Invalid Origin header"
-        if self._token is None:
-            return None
-        scheme, _, given = headers.get(b"authorization", [b""])[0].partition(b" ")
-        right = hmac.compare_digest(given.strip(), self._token.reveal().encode("ascii"))
-        return None if scheme.lower() == b"bearer" and right else (401, "A bearer token is required")
 
 
 def _without_signals(config: "uvicorn.Config") -> "uvicorn.Server":

@@ -1,9 +1,11 @@
 """What a host offers while somebody types, through a real client in both eras."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from mcp import Client
@@ -142,29 +144,55 @@ async def test_without_an_admin_key_no_key_is_offered(tmp_path: Path, era: str) 
 
 
 async def test_what_the_operator_hides_is_not_offered(tmp_path: Path) -> None:
-    venice = operated(tmp_path, "[tools]\nhide = ['venice_list_api_keys']")
+    venice = operated(tmp_path, "[tools]\nhide = ['venice_list_api_keys', 'venice_diag*']")
     async with venice.client() as client:
         assert await values(client, "") == []
         assert await values(client, "", "id", TEMPLATE) == []
+        assert await values(client, "", "model") == []
     assert not venice.edge.sent
 
 
 # --- how often Venice is asked --------------------------------------------------------------------
 
 
-async def test_typing_asks_venice_once_in_half_a_minute_and_anew_after_a_write(tmp_path: Path) -> None:
+async def test_typing_asks_venice_once_in_half_a_minute_and_anew_after_a_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     venice = world(tmp_path)
+    loop = asyncio.get_running_loop()
+    real, ahead_s = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead_s)
     async with venice.client(MODERN, Person()) as client:
         for end in range(len(IDLE)):
             await values(client, IDLE[:end])
         assert len(venice.edge.sent) == 1
-        venice.clock.advance(seconds=KEPT_FOR.total_seconds() - 1)
+        ahead_s = KEPT_FOR.total_seconds() - 5
         await values(client, IDLE)
         assert len(venice.edge.sent) == 1
-        venice.clock.advance(seconds=1)
+        venice.clock.advance(hours=-2)  # somebody sets the clock back
+        ahead_s += 5
         await values(client, IDLE)
         assert len(venice.edge.sent) == 2
         made = done(await client.call_tool(CREATE.tool, CREATE.arguments))
+        assert await values(client, MADE) == [made["id"]]
+
+
+async def test_what_was_being_read_while_something_was_written_is_not_kept(tmp_path: Path) -> None:
+    venice, reading, written = world(tmp_path), anyio.Event(), anyio.Event()
+
+    async def slow(request: httpx.Request, forward: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+        answer = await forward()
+        if request.url.path.endswith("/api_keys") and request.method == "GET" and not reading.is_set():
+            reading.set()
+            await written.wait()
+        return answer
+
+    venice.edge.hook = slow
+    async with venice.client(MODERN, Person()) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(values, client, MADE)
+        await reading.wait()
+        made = done(await client.call_tool(CREATE.tool, CREATE.arguments))
+        written.set()
         assert await values(client, MADE) == [made["id"]]
 
 

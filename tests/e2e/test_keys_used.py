@@ -5,7 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.bench import ADMIN_KEY, CAPPED, ERAS, INFERENCE_KEY, KEYS, MINT, Json, Person, World, done, failed, world
+from tests.e2e.bench import (
+    ADMIN_KEY,
+    CAPPED,
+    ERAS,
+    INFERENCE_KEY,
+    KEYS,
+    MINT,
+    Json,
+    Person,
+    World,
+    done,
+    failed,
+    text_of,
+    world,
+)
 
 pytestmark = pytest.mark.anyio
 SOME_ID = "e28e82dc-9df2-4b47-b726-d0a222ef2ab5"
@@ -54,6 +68,19 @@ async def test_without_any_key_each_call_says_what_is_missing_and_sends_nothing(
     status = done(await venice.call("venice_status"))
     assert [key["configured"] for key in status["keys"] if key["api_key_type"] != "WALLET"] == [False, False]
     assert any("VENICE_ADMIN_KEY" in problem for problem in status["problems"])
+
+
+async def test_how_a_key_is_given_depends_on_what_started_the_server(tmp_path: Path) -> None:
+    for given, named, unnamed in (
+        ({"VENICE_MCP_HOST": "plugin"}, ["/plugin configure venice-keys", "the option sandbox"], "--key-file"),
+        ({}, ["VENICE_ADMIN_KEY_FILE", " -m venice_mcp install HOST --key-file FILE", "--sandbox"], "/plugin"),
+        ({"VENICE_MCP_HOST": "another"}, ["VENICE_ADMIN_KEY_FILE", "--sandbox"], "/plugin"),
+    ):
+        venice = world(tmp_path, env=given)
+        status = await venice.call("venice_status")
+        for said in (*done(status)["problems"], text_of(status), failed(await venice.call("venice_list_api_keys"))):
+            assert all(words in said for words in named), said
+            assert unnamed not in said
 
 
 async def test_asking_for_inference_limits_without_that_key_names_it(tmp_path: Path) -> None:

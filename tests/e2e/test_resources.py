@@ -2,19 +2,23 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 import pytest
+from inline_snapshot import snapshot
 from mcp import Client
 from mcp.client._memory import InMemoryTransport  # pyright: ignore[reportPrivateUsage]
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
 from mcp.shared.subscriptions import ResourceUpdated, ServerEvent
 from mcp_types import (
+    CallToolResult,
     JSONRPCNotification,
     JSONRPCRequest,
     PromptReference,
@@ -47,6 +51,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:resources/")
 eras = pytest.mark.parametrize("era", ERAS)
 LIST, LIMITS, TRAIL, POLICY = "venice://keys", "venice://limits", "venice://audit-log", "venice://policy"
 ALL = [LIST, LIMITS, TRAIL, POLICY]
+SILENT = {LIMITS, POLICY}
+"""Read anew each time; nobody hears that they changed."""
 TEMPLATE = "venice://keys/{id}"
 PASTED = "VENICE_INFERENCE_KEY_q7Rk-2Zx_9vTnB4yLmWc8HsPd3Ge5UjA6FoKi1xCt"
 SPELLINGS = (PASTED, ADMIN_KEY, PASTED.replace("_", "%5F"), "correct-horse-battery", PASTED[21:])
@@ -97,6 +103,43 @@ async def test_a_host_sees_what_there_is_and_for_whom(tmp_path: Path, era: str) 
         assert 0 < (each.annotations.priority or 0) < 1
     kinds = {str(each.uri): each.mime_type for each in listed}
     assert kinds == dict.fromkeys(ALL, "application/json") | {TRAIL: "application/x-ndjson"}
+
+
+async def test_the_words_that_hosts_show(tmp_path: Path) -> None:
+    async with world(tmp_path).client() as client:
+        listed = [(str(each.uri), each) for each in (await client.list_resources()).resources]
+        templates = (await client.list_resource_templates()).resource_templates
+    words = [(uri, each.name, each.title, each.description) for uri, each in listed]
+    words += [(each.uri_template, each.name, each.title, each.description) for each in templates]
+    assert words == snapshot(
+        [
+            (
+                "venice://keys",
+                "keys",
+                "API keys",
+                "All active keys: description, type, last six, caps and their window, last use, expiry; never secrets",
+            ),
+            (
+                "venice://limits",
+                "limits",
+                "Rate limits",
+                "Rate limits per model, tier and balances of the key that this server holds",
+            ),
+            (
+                "venice://audit-log",
+                "audit-log",
+                "Audit trail",
+                "The latest 20 entries: who asked for what, how it was approved, what became of it",
+            ),
+            (
+                "venice://policy",
+                "policy",
+                "Operator's rules",
+                "What the operator's policy allows, forbids and lets pass unasked, as it is in force",
+            ),
+            ("venice://keys/{id}", "key", "API key", "One key's settings, use and spend; never its secret"),
+        ]
+    )
 
 
 @eras
@@ -152,6 +195,10 @@ async def test_without_an_admin_key_the_way_to_one_is_told(tmp_path: Path, era: 
         assert (await read(client, LIMITS))["api_key_type"] == "INFERENCE"
         assert await read(client, POLICY) == {"rules": [], "sources": []}
         assert await text_of(client, TRAIL) == ""
+    async with world(tmp_path, env={}).client(era) as client:
+        said = (await refused(client, LIMITS)).error.message
+        assert "VENICE_API_KEY is not configured. An INFERENCE key is enough for this" in said
+        assert "ADMIN" not in said
 
 
 # --- what the operator hides ----------------------------------------------------------------------
@@ -178,6 +225,15 @@ async def test_what_a_hidden_tool_reads_is_no_resource_either(tmp_path: Path, to
     async with venice.client() as client, client.listen(resource_subscriptions=[uri, TRAIL]) as stream:
         assert stream.honored.resource_subscriptions == [TRAIL]
     assert not venice.edge.sent
+
+
+@eras
+@pytest.mark.parametrize("hidden", ["'venice_list_api_keys', 'venice_get_api_key'", "'*'"])
+async def test_who_may_see_no_keys_sees_none_in_the_audit_trail(tmp_path: Path, era: str, hidden: str) -> None:
+    venice = operated(tmp_path, f"[tools]\nhide = [{hidden}]")
+    async with venice.client(era) as client:
+        assert TRAIL not in [str(each.uri) for each in (await client.list_resources()).resources]
+        assert (await refused(client, TRAIL)).error.code == -32602
 
 
 # --- what was pasted ------------------------------------------------------------------------------
@@ -245,7 +301,8 @@ async def hearing(
         mode=era,
         elicitation_callback=person or Person(),
         cache=None,
-        message_handler=news,
+        # What a stream of 2026 brings comes here as well.
+        message_handler=news if era == LEGACY else None,
         read_timeout_seconds=20,  # a stream that is never confirmed would be waited for without end
     ) as client:
         if era == LEGACY:
@@ -260,7 +317,7 @@ async def hearing(
                 news.hear(event.uri)
 
         async with client.listen(resource_subscriptions=uris) as stream, anyio.create_task_group() as tasks:
-            assert stream.honored.resource_subscriptions == list(uris)
+            assert (stream.honored.resource_subscriptions or []) == [uri for uri in uris if uri not in SILENT]
             tasks.start_soon(listen)
             yield client, news
             tasks.cancel_scope.cancel()
@@ -284,7 +341,10 @@ async def test_after_a_write_its_subscribers_hear_of_it_and_others_do_not(tmp_pa
         done(await client.call_tool(write.tool, write.given(venice.id_of)))
         assert await news.about(LIST, TRAIL, *([one] if write.target else [])) == set()
         assert await elsewhere.about(LIST) == set()
+        await client.call_tool("venice_status", {})
         assert nothing.heard == []
+        # The question and its answer are two requests in 2026.
+        assert Counter(news.heard) == {**dict.fromkeys(news.heard, 1), TRAIL: 1 + (era == MODERN)}
 
 
 @eras
@@ -296,6 +356,8 @@ async def test_each_of_several_writes_is_told_with_its_key(tmp_path: Path, era: 
         change = {"key_ids": ids, "consumption_limit": {"usd": 3}}
         done(await client.call_tool("venice_update_api_keys", change))
         assert await news.about(*wanted) == set()
+        await client.call_tool("venice_status", {})
+        assert Counter(news.heard) == Counter(wanted)
 
 
 @eras
@@ -308,8 +370,6 @@ async def test_what_was_not_done_is_news_in_the_audit_trail_only(tmp_path: Path,
 
 
 async def test_a_lost_answer_is_news_because_it_may_have_been_done(tmp_path: Path) -> None:
-    import httpx
-
     async def lose(request: httpx.Request, forward: Callable[[], Any]) -> httpx.Response:
         answer: httpx.Response = await forward()
         if request.method != "GET":
@@ -321,6 +381,148 @@ async def test_a_lost_answer_is_news_because_it_may_have_been_done(tmp_path: Pat
     async with hearing(here(venice), MODERN, LIST) as (client, news):
         await client.call_tool(CREATE.tool, CREATE.arguments)
         assert await news.about(LIST) == set()
+
+
+class Bulletin:
+    """What is told in the process, by whom it may be heard at all, with the number of entries there were by then."""
+
+    def __init__(self, venice: World) -> None:
+        self._venice = venice
+        self._told: list[tuple[str, int]] = []
+        self._entries = self._writes = 0
+        venice.app.guard.changes.subscribe(self._hear)
+
+    def _hear(self, event: ServerEvent) -> None:
+        assert isinstance(event, ResourceUpdated)
+        self._told.append((event.uri, self._newest()))
+
+    def _newest(self) -> int:
+        return self._venice.app.store.trail.checkpoint().seq
+
+    def since(self, requests: int) -> tuple[int, set[str]]:
+        """After one call: how many entries came, and which keys were named. Keys are told once and last, if something
+        was written; the trail once in each request that made entries, after them.
+        """
+        told, self._told = self._told, []
+        entries, self._entries = self._entries, self._newest()
+        written, self._writes = self._writes, len(self._venice.edge.writes)
+        trail = [at for uri, at in told if uri == TRAIL]
+        assert trail == sorted({*trail} - {entries})
+        assert len(trail) <= requests
+        assert (trail or [entries])[-1] == self._entries
+        keys = Counter(uri for uri, _ in told if uri != TRAIL)
+        assert bool(keys) == (self._writes > written) == (keys[LIST] == 1)
+        assert {*keys.values()} <= {0, 1}
+        assert {at for uri, at in told if uri != TRAIL} <= {self._entries}
+        return self._entries - entries, {uri.rpartition("/")[2] for uri in keys if uri != LIST}
+
+
+@eras
+async def test_whatever_a_call_records_is_told_once_and_when_it_is_done(tmp_path: Path, era: str) -> None:
+    venice = world(tmp_path)
+    ids = [venice.id_of(name) for name in (IDLE, "staging")]
+    news, busy = Bulletin(venice), True
+
+    async def answer(request: httpx.Request, forward: Callable[[], Any]) -> httpx.Response:
+        return httpx.Response(503, json={"error": "busy"}) if busy and request.method != "GET" else await forward()
+
+    async def called(name: str, arguments: Json, way: str = "approve") -> tuple[int, set[str], CallToolResult]:
+        person = Person(way)
+        result = await venice.call(name, arguments, era=era, person=person)
+        return *news.since(1 + len(person.questions) * (era == MODERN)), result
+
+    async def names_of(name: str, arguments: Json) -> set[str]:
+        entries, keys, result = await called(name, arguments)
+        done(result)
+        assert entries
+        return keys
+
+    # Asked, found again; another one declined; the first out of date, and not asked anew so soon.
+    change = UPDATE.given(venice.id_of)
+    assert (await called(UPDATE.tool, change, "cancel"))[:2] == (1, set())
+    assert (await called(UPDATE.tool, change, "cancel"))[:2] == (0, set())
+    assert (await called("venice_list_api_keys", {}))[:2] == (0, set())
+    assert (await called(UPDATE.tool, {**change, "limit_period": "MONTH"}, "decline"))[:2] == (2, set())
+    await venice.venice("PATCH", "/api_keys", json={"id": ids[0], "consumptionLimit": {"usd": 77, "diem": None}})
+    entries, _, result = await called(UPDATE.tool, change)
+    assert "declined this a moment ago" in failed(result)
+    assert entries == 1
+    venice.clock.advance(hours=2)
+    # A displayed secret that is acknowledged.
+    made = done((await called(CREATE.tool, CREATE.arguments))[2])["id"]
+    assert (await called("venice_recover", {}))[:2] == (0, set())
+    assert await names_of("venice_recover", {"acknowledge": made}) == set()
+    # A plan that Venice does not let begin, dropped.
+    venice.edge.hook = answer
+    several = {"key_ids": ids, "consumption_limit": {"usd": 3}}
+    assert (await called("venice_update_api_keys", several))[0] > 2
+    (plan,) = done((await called("venice_recover", {}))[2])["plans"]
+    assert (await called("venice_recover", {"give_up": plan["plan"]}))[:2] == (1, set())
+    busy = False
+    # Plans that come to their end.
+    assert await names_of("venice_update_api_keys", several) == set(ids)
+    place = {"kind": "csv", "path": str(tmp_path / "keys.csv")}
+    capped = {"description": "for {name}", "consumption_limit": {"usd": 1}, "deliver_to": place}
+    assert len(await names_of("venice_provision_api_keys", {"names": ["one", "two"], **capped})) == 2
+    secret = {"kind": "file", "path": str(tmp_path / "secret")}
+    assert ids[0] in await names_of("venice_rotate_api_key", {"key_id": ids[0], "deliver_to": secret})
+    assert ids[1] in await names_of("venice_revoke_api_keys", {"key_ids": [made, ids[1]]})
+
+
+async def test_a_call_that_records_nothing_tells_what_another_process_recorded(tmp_path: Path) -> None:
+    venice = world(tmp_path)
+    other = world(tmp_path, share=venice)
+    told: list[ServerEvent] = []
+    venice.app.guard.changes.subscribe(told.append)
+    done(await other.call(CREATE.tool, CREATE.arguments))
+    await venice.call("venice_status")
+    assert told == [], "what was there before the first call is no news"
+    done(await other.call(CREATE.tool, CREATE.arguments))
+    assert told == []
+    for _ in range(2):
+        await venice.call("venice_status")
+        assert told == [ResourceUpdated(TRAIL)]
+
+
+async def test_of_calls_at_the_same_time_each_tells_its_keys(tmp_path: Path) -> None:
+    venice = world(tmp_path)
+    ids = [venice.id_of(name) for name in (IDLE, "staging")]
+    told: list[ServerEvent] = []
+    venice.app.guard.changes.subscribe(told.append)
+    async with venice.client(MODERN, Person()) as client:
+
+        async def change(key_id: str) -> None:
+            done(await client.call_tool(UPDATE.tool, {"key_id": key_id, "consumption_limit": {"usd": 4}}))
+
+        async with anyio.create_task_group() as tasks:
+            for key_id in ids:
+                tasks.start_soon(change, key_id)
+    heard = Counter(event.uri for event in told if isinstance(event, ResourceUpdated))
+    assert {heard[f"{LIST}/{each}"] for each in ids} == {1}
+    assert heard[LIST] == 2
+    assert 1 <= heard[TRAIL] <= 4, "never oftener than there were requests"
+
+
+async def test_without_a_record_none_is_made_to_look_for_news(tmp_path: Path) -> None:
+    venice = world(tmp_path)
+    done(await venice.call("venice_list_api_keys"))
+    assert not venice.app.store.record.exists()
+
+
+@pytest.mark.parametrize("kind", ["tools", "prompts", "resources"])
+async def test_only_what_will_be_told_is_promised_and_confirmed(tmp_path: Path, kind: str) -> None:
+    venice = world(tmp_path)
+    async with Client(InMemoryTransport(venice.server), mode="auto", cache=None) as client:
+        offered = client.server_capabilities.model_dump(by_alias=True)
+        assert offered[kind]["listChanged"] is False
+        assert offered["resources"]["subscribe"] is True
+        key = f"{LIST}/{venice.id_of(IDLE)}"
+        wanted: Json = {f"{kind}_list_changed": True, "resource_subscriptions": [*ALL, key]}
+        async with client.listen(**wanted) as stream:
+            honored = stream.honored.model_dump(by_alias=True, exclude_none=True)
+            assert honored == {"resourceSubscriptions": [LIST, TRAIL, key]}
+    async with venice.client(LEGACY) as client:
+        assert client.server_capabilities.model_dump(by_alias=True)[kind]["listChanged"] is False
 
 
 async def test_who_unsubscribes_or_leaves_hears_no_more(tmp_path: Path) -> None:

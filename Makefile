@@ -16,7 +16,7 @@ step = @printf '\n== %s\n' '$(1)'
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
-	@printf '\nPYTHON=python3.13 chooses the interpreter; ARGS="..." is passed on by test, bench and conformance.\n'
+	@printf '\nPYTHON=python3.13 chooses the interpreter; ARGS="..." is passed on by demo, test, bench and conformance.\n'
 
 setup: ## Make .venv from requirements.lock; instant when nothing changed
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
@@ -26,7 +26,7 @@ setup: ## Make .venv from requirements.lock; instant when nothing changed
 	@"$(PYTHON)" scripts/setup_venv.py $(EXACT)
 
 demo: setup ## Watch the server work against the built-in sandbox; no key needed
-	@$(BIN)/python demo/run.py
+	@$(BIN)/python demo/run.py $(ARGS)
 
 lint: setup ## ruff check, ruff format --check, basedpyright
 	$(call step,ruff check)

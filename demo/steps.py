@@ -363,7 +363,7 @@ async def audit_trail(tour: Tour) -> None:
 async def pasted_back(tour: Tour) -> None:
     """The secret comes back from the agent as an argument; the result must not carry it."""
     if not tour.shown:
-        tour.screen.say("note", "No secret was displayed, because no one approved that.")
+        tour.screen.say("note", "No secret was displayed, so there is none to paste.")
         return
     tour.screen.call("venice_get_api_key", {"key_id": "<the secret of step 3>"})
     reply = await tour.session.call("venice_get_api_key", key_id=tour.shown[0])

@@ -1,7 +1,7 @@
 """Planted secrets are found nowhere: no frame, log record, span, file or byte of stderr, but for the one display.
 
-The walk runs in processes of its own, because logging and tracing are global. This module is also that process:
-`python -m tests.test_canary ERA FOLDER` walks and writes down all that it saw, and the tests search it.
+The walks run in a process of its own, because logging and tracing are global. This module is also that process:
+`python -m tests.test_canary FOLDER` walks and writes down all that it saw, and the tests search it.
 """
 
 import base64
@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.parse
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ from tests.test_harness import (
     ERAS,
     INFERENCE_KEY,
     KEYS,
+    LEGACY,
     MODERN,
     ROOT,
     WALLET_KEY,
@@ -51,6 +53,7 @@ PASTED = {"a prefixed key": OTHER_KEY, "hex": HEX_KEY, "old": OLD_KEY, "jwt": JW
 BEARER = "bearer-0f9QvL3xTz7RkWmC2yNbHs8dPjGaUe5i"
 
 
+@cache
 def forms(secret: str) -> dict[str, bytes]:
     """What a secret could look like in bytes; base64 at every alignment, without its ends."""
     body = secret.removeprefix("VENICE_ADMIN_KEY_").removeprefix("VENICE_INFERENCE_KEY_").removeprefix("0x")
@@ -172,18 +175,11 @@ class Hostile(httpx.AsyncBaseTransport):
                 return {"data": key, "success": True}
 
 
-STEPS = (
-    "listing",
-    "refusing",
-    "openai",
-    "admin",
-    "html",
-    "shape",
-    "raising",
-    "breaking",
-    "refused connection",
-    "moving",
-)
+# What the eras differ in is how a result or an exception gets to the client, so each has some of either kind.
+STEPS = {
+    LEGACY: ("listing", "openai", "html", "raising", "breaking"),
+    MODERN: ("listing", "refusing", "admin", "shape", "raising", "refused connection", "moving"),
+}
 HOSTILE_ID = "6f1e2d3c-4b5a-4798-8897-a6b5c4d3e2f1"
 RESOURCES = tuple(f"venice://{name}" for name in ("keys", f"keys/{HOSTILE_ID}", "limits", "audit-log", "policy"))
 HOSTILE_CALLS: tuple[tuple[str, Json], ...] = (
@@ -283,8 +279,8 @@ def walked(bench: House, era: str, calls: list[tuple[str, Json]], *, misusing: b
     return errors
 
 
-def main(era: str, folder: Path) -> None:
-    """Walk through everything in this process and write down what was seen."""
+def main(folder: Path) -> None:
+    """Walk through everything in this process, in either era, and write down what was seen."""
     check_schemas_once()
     gc.freeze()
     from opentelemetry import trace
@@ -297,9 +293,20 @@ def main(era: str, folder: Path) -> None:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-
     keeping = Keeping()
     logging.getLogger().addHandler(keeping)
+    for era in ERAS:
+        (folder / era).mkdir()
+        found = seen_in(era, folder / era)
+        # The client of this walk traces what it sends, too; that is its business.
+        spans = [f"{span.to_json()}" for span in exporter.get_finished_spans() if span.kind is not SpanKind.CLIENT]
+        found |= {"records": keeping.kept.copy(), "spans": spans}
+        (folder / era / "found.json").write_text(json.dumps(found))
+        keeping.kept.clear()
+        exporter.clear()
+
+
+def seen_in(era: str, folder: Path) -> Json:
     good = house(folder / "good")
     install_logging(good.app.redactor, level="debug", stream=sys.stderr)
     (folder / "inside.json").write_text(json.dumps([key["secret"] for key in good.made_keys()]))
@@ -311,26 +318,17 @@ def main(era: str, folder: Path) -> None:
     frames = {"good": list(good.frames)}
 
     hostile = Hostile()
-    for step in STEPS:
+    for step in STEPS[era]:
         hostile.step = step
         bad = house(folder / step, venice=hostile)
         install_logging(bad.app.redactor, level="debug", stream=sys.stderr)
         errors += walked(bad, era, list(HOSTILE_CALLS))
         frames[step] = bad.frames
-    found = {
-        "frames": frames,
-        "errors": errors,
-        "records": keeping.kept,
-        # The client of this walk traces what it sends, too; that is its business.
-        "spans": [f"{span.to_json()}" for span in exporter.get_finished_spans() if span.kind is not SpanKind.CLIENT],
-        "proof": proof,
-        "shown": shown,
-    }
-    (folder / "found.json").write_text(json.dumps(found))
+    return {"frames": frames, "errors": errors, "proof": proof, "shown": shown}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))
 
 
 # --- what the walk in one process left behind ------------------------------------------------------
@@ -338,6 +336,7 @@ if __name__ == "__main__":
 
 class Walk:
     def __init__(self, era: str, folder: Path, stderr: bytes) -> None:
+        self.era = era
         self.found: Json = json.loads((folder / "found.json").read_text())
         self.inside: list[str] = json.loads((folder / "inside.json").read_text())
         self.stderr = stderr
@@ -371,21 +370,14 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def walks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Walk]:
-    """Both walks at once: each has a core to itself."""
-    running: list[tuple[str, Path, subprocess.Popen[bytes]]] = []
-    for era in ERAS:
-        folder = tmp_path_factory.mktemp("walk")
-        command = [sys.executable, "-P", "-m", "tests.test_canary", era, str(folder)]
-        environment = {**os.environ, **KEYS, **_ours()}
-        pipe = subprocess.PIPE
-        running.append((era, folder, subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe)))
-    found: dict[str, Walk] = {}
-    for era, folder, process in running:
-        out, err = process.communicate(timeout=100)
-        assert process.returncode == 0, err.decode(errors="replace")[-3000:]
-        assert not out
-        found[era] = Walk(era, folder, err)
-    return found
+    folder = tmp_path_factory.mktemp("walk")
+    command = [sys.executable, "-P", "-m", "tests.test_canary", str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **KEYS, **_ours()}, capture_output=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")[-3000:]
+    assert not done.stdout
+    return {era: Walk(era, folder / era, done.stderr) for era in ERAS}
 
 
 @pytest.fixture(params=ERAS)
@@ -395,10 +387,10 @@ def seen(request: pytest.FixtureRequest, walks: dict[str, Walk]) -> Walk:
 
 def test_the_walk_was_long_enough_to_mean_something(seen: Walk) -> None:
     assert len(seen.found["frames"]["good"]) > 60
-    assert all(len(seen.found["frames"][step]) > 12 for step in STEPS)
+    assert all(len(seen.found["frames"][step]) > 12 for step in STEPS[seen.era])
     assert len(seen.found["records"]) > 100
     assert len(seen.found["spans"]) > 100
-    assert len(seen.stderr) > 10_000
+    assert len(seen.stderr) > 20_000
     assert (len(seen.made), len(seen.delivered)) == (6, 3)
     assert any(path.name.startswith("state.sqlite3") for path in seen.files)
 
@@ -426,8 +418,7 @@ def test_a_wallet_token_is_only_in_results_of_its_own_tool(seen: Walk) -> None:
 
 @pytest.mark.parametrize("kind", ["errors", "records", "spans"])
 def test_no_exception_log_record_or_span_holds_a_secret(seen: Walk, kind: str) -> None:
-    for text in seen.found[kind]:
-        assert not leaks(text.encode(), seen.all)
+    assert not leaks("\n".join(seen.found[kind]).encode(), seen.all)
 
 
 def test_no_byte_of_stderr_belongs_to_a_secret(seen: Walk) -> None:
@@ -471,7 +462,6 @@ class Processes:
     """A sandbox process, and the environment of a server on it."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.sandbox = subprocess.Popen(
             [sys.executable, "-P", "-m", "venice_mcp", "sandbox", "--port", "0"],
             stdout=subprocess.PIPE,
@@ -486,7 +476,6 @@ class Processes:
             "VENICE_ADMIN_KEY": self.keys["admin"],
             "VENICE_API_KEY": self.keys["inference"],
             "VENICE_WALLET_KEY": WALLET_KEY,
-            "VENICE_MCP_STATE_DIR": str(folder / "state"),
         }
 
     def stop(self) -> None:
@@ -504,9 +493,9 @@ def _ours() -> dict[str, str]:
     return VARIABLES | {"PYTHONPATH": f"{ROOT}{os.pathsep}{VARIABLES['PYTHONPATH']}"}
 
 
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    running = Processes(tmp_path)
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    running = Processes(tmp_path_factory.mktemp("sandbox"))
     try:
         yield running
     finally:
@@ -514,13 +503,13 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_a_real_process_keeps_its_secrets(processes: Processes, era: str) -> None:
+def test_a_real_process_keeps_its_secrets(processes: Processes, era: str, tmp_path: Path) -> None:
     secrets = processes.keys | PASTED | {"wallet": WALLET_KEY}
-    log = processes.folder / "stderr.log"
+    log, state = tmp_path / "stderr.log", tmp_path / "state"
     results: list[str] = []
 
     async def drive() -> str:
-        command = ["-P", "-m", "venice_mcp", "--log-level", "debug"]
+        command = ["-P", "-m", "venice_mcp", "--log-level", "debug", "--state-dir", str(state)]
         parameters = StdioServerParameters(command=sys.executable, args=command, env=processes.environment)
         with log.open("w") as stderr:
             async with Client(
@@ -550,22 +539,23 @@ def test_a_real_process_keeps_its_secrets(processes: Processes, era: str) -> Non
     assert len(written) > 1000, "the log was not at debug"
     assert b"Traceback" not in written
     assert not leaks(written, secrets)
-    files = [path for path in (processes.folder / "state").rglob("*") if path.is_file()]
+    files = [path for path in state.rglob("*") if path.is_file()]
     assert files
     for path in files:
         assert not leaks(path.read_bytes(), secrets), path.name
 
 
-def test_a_bearer_token_is_in_no_answer_and_no_log(processes: Processes) -> None:
-    token = processes.folder / "token"
+def test_a_bearer_token_is_in_no_answer_and_no_log(processes: Processes, tmp_path: Path) -> None:
+    token = tmp_path / "token"
     token.touch(0o600)
     token.write_text(BEARER + "\n")
     options = ["serve", "--http", "--port", "0", "--token-file", str(token), "--log-level", "debug"]
+    options += ["--state-dir", str(tmp_path / "state")]
     server = subprocess.Popen(
         [sys.executable, "-P", "-m", "venice_mcp", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=processes.folder,
+        cwd=tmp_path,
         env=processes.environment,
     )
     assert server.stderr is not None

@@ -92,8 +92,10 @@ HOSTILE = [
 WIDE = "W" * 500
 
 
-@pytest.mark.parametrize("labels", [HOSTILE, [WIDE] * 12])
-@pytest.mark.parametrize(("title", "names", "y_label"), [("".join(HOSTILE), HOSTILE, WIDE), (WIDE, ["$", WIDE], None)])
+@pytest.mark.parametrize(
+    ("labels", "title", "names", "y_label"),
+    [(HOSTILE, "".join(HOSTILE), HOSTILE, WIDE), ([WIDE] * 12, WIDE, ["$", WIDE], None)],
+)
 def test_any_names_are_drawn_as_they_stand_without_a_warning(
     labels: list[str], title: str, names: list[str], y_label: str | None
 ) -> None:

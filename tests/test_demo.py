@@ -7,6 +7,7 @@ import pytest
 if sys.platform == "win32":
     raise pytest.skip.Exception("the demo's server and terminal are driven the POSIX way", allow_module_level=True)
 
+import json
 import os
 import pty
 import re
@@ -15,7 +16,9 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.user import VARIABLES
@@ -100,6 +103,91 @@ def is_gone(transcript: str) -> bool:
         return caller.connect_ex(("127.0.0.1", int(found[1]))) != 0
 
 
+# --- a process that has imported what a tour needs -------------------------------------------------
+
+# Imports once what takes a second, and then is, in a process of its own each time, `python demo/run.py` or STAGE, on
+# the streams that come with the order.
+IMPORTED = """
+import json, os, runpy, socket, sys
+import anyio._backends._asyncio, demo.tour
+orders = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    order, descriptors, _, _ = socket.recv_fds(orders, 1 << 16, 3)
+    if not order:
+        break
+    child = os.fork()
+    if child == 0:
+        orders.close()
+        os.setsid()
+        for number, descriptor in enumerate(descriptors):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)
+        order = json.loads(order)
+        os.environ.clear()
+        os.environ.update(order["env"])
+        os.chdir(order["folder"])
+        sys.argv = order["command"]
+        status = 0
+        try:
+            if sys.argv[0] == "-c":
+                exec(sys.argv[1])
+            else:
+                runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as ended:
+            status = ended.code
+        sys.stdout.flush()
+        os._exit(status)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    orders.sendall(b"%d " % child)
+    orders.sendall(b"%d\\n" % os.waitpid(child, 0)[1])
+"""
+
+
+@dataclass(frozen=True)
+class Imported:
+    orders: socket.socket
+
+    def start(self, command: list[str], env: dict[str, str], folder: Path, *streams: int) -> int:
+        """The process that runs the command from now on; the streams are its stdin, stdout and stderr."""
+        order = {"command": command, "env": env, "folder": str(folder)}
+        socket.send_fds(self.orders, [json.dumps(order).encode()], streams)
+        return int(self._told(b" "))
+
+    def ended(self) -> int:
+        """The exit status of that process, once it has ended; negative for a signal."""
+        return os.waitstatus_to_exitcode(int(self._told(b"\n")))
+
+    def _told(self, end: bytes) -> bytes:
+        told = b""
+        while not told.endswith(end):
+            more = self.orders.recv(1)
+            assert more, "the process that imports is gone"
+            told += more
+        return told
+
+
+@pytest.fixture(scope="module")
+def imported() -> Iterator[Imported]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(TAKES_S)
+        path = os.pathsep.join([str(ROOT), VARIABLES["PYTHONPATH"]])
+        with subprocess.Popen(
+            [sys.executable, "-c", IMPORTED, str(theirs.fileno())],
+            env=environment(PYTHONPATH=path),
+            stdin=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+        ) as process:
+            theirs.close()
+            try:
+                yield Imported(ours)
+            finally:
+                ours.close()
+                process.wait(timeout=TAKES_S)
+
+
 STAGE = """
 import sys, anyio, pathlib
 from demo.load import served
@@ -114,115 +202,93 @@ anyio.run(main)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_whoever_ends_the_demo_by_a_signal_ends_its_sandbox_too(number: signal.Signals, tmp_path: Path) -> None:
-    path = os.pathsep.join([str(ROOT), VARIABLES["PYTHONPATH"]])
-    with subprocess.Popen(
-        [sys.executable, "-c", STAGE],
-        env=environment(PYTHONPATH=path),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline()
+def test_whoever_ends_the_demo_by_a_signal_ends_its_sandbox_too(
+    imported: Imported, number: signal.Signals, tmp_path: Path
+) -> None:
+    ours, theirs = os.pipe()
+    with open(os.devnull, "r+b") as nothing, open(ours) as output:
+        streams = (nothing.fileno(), theirs, nothing.fileno())
+        pid = imported.start(["-c", STAGE], environment(), tmp_path, *streams)
+        os.close(theirs)
+        url = output.readline()
         found = SERVES.search(url)
         assert found is not None
         # Whoever is connected sees the sandbox end, which nobody waits for after some of the signals.
         with socket.create_connection(("127.0.0.1", int(found[1])), timeout=TAKES_S) as witness:
-            process.send_signal(number)
-            process.communicate(timeout=TAKES_S)
+            os.kill(pid, number)
+            status = imported.ended()
             with suppress(ConnectionResetError):  # how it ends if the sandbox had not come to accepting it
                 assert witness.recv(1) == b""
-    assert process.returncode == -number
+    assert status == -number
     assert is_gone(url)
 
 
 # --- what must fail -------------------------------------------------------------------------------
 
 
-def sabotaged(folder: Path, main: str) -> "subprocess.CompletedProcess[str]":
-    """The demo with another package in the place of venice_mcp."""
+def sabotaged(imported: Imported, folder: Path, main: str, *arguments: str) -> tuple[int, str]:
+    """The demo with another package in the place of venice_mcp: its exit status and what it printed."""
     package = folder / "venice_mcp"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(main)
-    return run_demo(PYTHONPATH=f"{folder}{os.pathsep}{VARIABLES['PYTHONPATH']}")
+    env = environment(PYTHONPATH=f"{folder}{os.pathsep}{VARIABLES['PYTHONPATH']}")
+    with open(os.devnull, "rb") as nothing, (folder / "out").open("wb") as out:
+        streams = (nothing.fileno(), out.fileno(), out.fileno())
+        imported.start([str(DEMO), *arguments], env, folder, *streams)
+        return imported.ended(), (folder / "out").read_text()
 
 
-def test_a_server_that_cannot_start_fails_the_demo_in_a_few_words(tmp_path: Path) -> None:
-    done = sabotaged(tmp_path, 'import sys; sys.exit("out of order")')
-    assert done.returncode == 1
-    assert "FAILED   the server could not be used" in done.stdout
-    assert "stderr   out of order" in done.stdout
-    assert "Traceback" not in done.stdout + done.stderr
+def test_a_server_that_cannot_start_fails_the_demo_in_a_few_words(imported: Imported, tmp_path: Path) -> None:
+    status, text = sabotaged(imported, tmp_path, 'import sys; sys.exit("out of order")')
+    assert status == 1
+    assert "FAILED   the server could not be used" in text
+    assert "stderr   out of order" in text
+    assert "Traceback" not in text
 
 
 REAL = """
-import os, subprocess, sys, threading
+import os, subprocess, sys
 env = os.environ | {"PYTHONPATH": os.environ["PYTHONPATH"].split(os.pathsep)[1]}
 command = [sys.executable, "-m", "venice_mcp", *sys.argv[1:]]
 """
 
 
-def test_a_server_that_answers_something_else_fails_the_step_that_looks(tmp_path: Path) -> None:
-    done = sabotaged(
-        tmp_path, REAL + "os.execve(command[0], command, env | {'VENICE_MCP_SANDBOX_SCENARIO': 'empty'})\n"
-    )
-    assert done.returncode == 1
-    assert "FAILED   this should hold, and does not: the sandbox's team has 25 keys" in done.stdout
-    assert f"FAILED at step 2 of {STEPS}." in done.stdout
+def test_a_server_that_answers_something_else_fails_the_step_that_looks(imported: Imported, tmp_path: Path) -> None:
+    main = REAL + "os.execve(command[0], command, env | {'VENICE_MCP_SANDBOX_SCENARIO': 'empty'})\n"
+    status, text = sabotaged(imported, tmp_path, main)
+    assert status == 1
+    assert "FAILED   this should hold, and does not: the sandbox's team has 25 keys" in text
+    assert f"FAILED at step 2 of {STEPS}." in text
 
 
+# Of the key that went to a file in the folder where servers of the demo run.
 LEAKING = (
     REAL
     + """
-import re
-if "sandbox" in sys.argv:
-    os.execve(command[0], command, env)
-real = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-seen = []
-
-def back():
-    for line in real.stdout:
-        seen.extend(re.findall(rb"VENICE_INFERENCE_KEY_SANDBOX_(\\\\w+)", line))
-        sys.stdout.buffer.write(line)
-        sys.stdout.flush()
-
-reader = threading.Thread(target=back)
-reader.start()
-for line in sys.stdin.buffer:
-    real.stdin.write(line)
-    real.stdin.flush()
-real.stdin.close()
-reader.join()
-sys.stderr.write("".join(piece.decode()[3:18] for piece in seen[:1]))
+subprocess.run(command, env=env)
+with open("app.env") as file:
+    sys.stderr.write(file.read().strip()[-18:-3])
 """
 )
 
 
-def test_a_server_that_leaks_part_of_the_secret_to_its_log_is_caught(tmp_path: Path) -> None:
-    done = sabotaged(tmp_path, LEAKING.replace("\\\\", "\\"))
-    assert done.returncode == 1
-    assert "FAILED   this should hold, and does not: none on stderr" in done.stdout
-    assert f"FAILED at step {STEPS} of {STEPS}." in done.stdout
+def test_a_server_that_leaks_part_of_a_secret_to_its_log_is_caught(imported: Imported, tmp_path: Path) -> None:
+    status, text = sabotaged(imported, tmp_path, LEAKING, "--act", "2")
+    assert status == 1
+    assert "FAILED   this should hold, and does not: none on stderr" in text
+    assert f"FAILED at step 22 of {STEPS}." in text
 
 
 # --- the reader answers ---------------------------------------------------------------------------
 
 
-def drive(extra: dict[str, str], answers: list[str]) -> tuple[int, str]:
+def drive(imported: Imported, folder: Path, answers: list[str], *arguments: str, **extra: str) -> tuple[int, str]:
     """Run the demo on a pty, typing one answer at each prompt; the exit status and all that was shown."""
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, str(DEMO)],
-        # Wide enough that no sentence looked for is broken.
-        env=environment(**({"TERM": "xterm", "COLUMNS": "100"} | extra)),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
+    # Wide enough that no sentence looked for is broken.
+    env = environment(TERM="xterm", COLUMNS="100", VENICE_MCP_DEMO_INTERACTIVE="1", **extra)
+    pid = imported.start([str(DEMO), *arguments], env, folder, theirs, theirs, theirs)
     os.close(theirs)
     text = ""
     waiting = list(answers)
@@ -241,23 +307,21 @@ def drive(extra: dict[str, str], answers: list[str]) -> tuple[int, str]:
                 asked += 1
                 answer = waiting.pop(0)
                 if answer == CTRL_C:
-                    os.killpg(process.pid, signal.SIGINT)
+                    os.killpg(pid, signal.SIGINT)
                 else:
                     os.write(ours, answer.encode())
-        return process.wait(timeout=10), text.replace("\r\n", "\n")
+        else:
+            os.killpg(pid, signal.SIGKILL)
+        return imported.ended(), text.replace("\r\n", "\n")
     finally:
-        process.kill()
-        process.wait()
         os.close(ours)
 
 
-def test_a_reader_who_refuses_everything_sees_that_nothing_is_written() -> None:
+def test_a_reader_who_refuses_everything_sees_that_nothing_is_written(imported: Imported, tmp_path: Path) -> None:
     # Declined, word not typed, closed by Enter, box not ticked, box not ticked, closed by Enter, declined; the second
     # act: box not ticked, and then that server asks nobody any more; the third act has another one: declined.
-    status, text = drive(
-        {"VENICE_MCP_DEMO_INTERACTIVE": "1", "NO_COLOR": "1"},
-        answers=["n\n", "yes please\n", "\n", "maybe\n", "maybe\n", "\n", "n\n", "no way\n", "n\n"],
-    )
+    answers = ["n\n", "yes please\n", "\n", "maybe\n", "maybe\n", "\n", "n\n", "no way\n", "n\n"]
+    status, text = drive(imported, tmp_path, answers, NO_COLOR="1")
     assert status == 0, text
     assert len(re.findall(r"^  ok  ", text, re.MULTILINE)) == STEPS
     said = " ".join(text.split())
@@ -269,13 +333,17 @@ def test_a_reader_who_refuses_everything_sees_that_nothing_is_written() -> None:
     assert "\x1b[" not in text, "NO_COLOR counts on a terminal too"
 
 
-def test_a_reader_may_approve_what_the_tour_declines_and_sees_it_in_colours() -> None:
-    status, text = drive(
-        {"VENICE_MCP_DEMO_INTERACTIVE": "1"},
-        # In the third act the cap is approved, and what would mend it is not.
-        answers=["y\n", "change\n", *["n\n"] * 3, "REVOKE\n", "n\n", "n\n", "y\n", "n\n", "change\n", "n\n"],
-    )
-    assert status == 0, text
+@pytest.fixture(scope="module")
+def stopped(imported: Imported, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
+    """Two acts in which a reader does otherwise than the tour would, and ends it at the last question by Ctrl-C."""
+    # In the third act the cap is approved, and what would mend it is not.
+    answers = ["y\n", "change\n", *["n\n"] * 3, "REVOKE\n", "n\n", "change\n", CTRL_C]
+    return drive(imported, tmp_path_factory.mktemp("stopped"), answers, "--act", "1", "--act", "3")
+
+
+def test_a_reader_may_approve_what_the_tour_declines_and_sees_it_in_colours(stopped: tuple[int, str]) -> None:
+    status, text = stopped
+    assert status == 130, "a step that failed would have ended it with 1"
     assert "The tour would decline here" in text
     assert "the key is gone" in text
     assert "the cap still holds" in " ".join(text.split())
@@ -283,11 +351,13 @@ def test_a_reader_may_approve_what_the_tour_declines_and_sees_it_in_colours() ->
     assert len(SECRET.findall(text)) == 1
 
 
-def test_interrupting_a_question_stops_the_tour_at_once() -> None:
-    status, text = drive({"VENICE_MCP_DEMO_INTERACTIVE": "1"}, answers=[CTRL_C])
+def test_interrupting_a_question_stops_the_tour_at_once(stopped: tuple[int, str]) -> None:
+    status, text = stopped
     assert status == 130
     assert text.rstrip().endswith("Stopped.")
+    assert "How long will the money last?" not in text
     assert "Traceback" not in text
+    assert is_gone(text)
 
 
 def test_interactive_without_a_terminal_is_refused_with_the_reason() -> None:

@@ -80,9 +80,21 @@ def read_by_others(path: Path) -> dict[str, str]:
     return {name.removeprefix("'"): key for name, key in rows}
 
 
+# What `ready` does, without importing what tests need.
+OURS = f"""
+import os, sys
+from pathlib import Path
+from venice_mcp.secrets import Destination, Secret, SinkError, SinkLimits
+from venice_mcp.secrets.delivery import prepare
+KEY, path = {KEY!r}, Path(sys.argv[1])
+def ready(entry="app"):
+    return prepare(Destination(path.suffix[1:], path=str(path), entry=entry), SinkLimits())
+"""
+
+
 def python(code: str, *arguments: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", OURS + code, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={"PYTHONPATH": ":".join(sys.path)},
@@ -394,11 +406,7 @@ def test_what_became_another_file_meanwhile_is_left_as_it_is(folder: Path, kind:
 
 
 SPOILER = """
-import os, sys
-from pathlib import Path
-from tests.test_sinks_tables import KEY, Secret, SinkError, ready
-path = Path(sys.argv[1])
-prepared = ready(path)
+prepared = ready()
 done = []
 def spoil(event, args):
     # The new file is written, and not yet in its place.
@@ -424,11 +432,7 @@ def test_what_cannot_be_read_back_is_taken_back(folder: Path, kind: Kind) -> Non
 
 
 WRITER = """
-import sys
-from pathlib import Path
-from tests.test_sinks_tables import KEY, Secret, ready
-path = Path(sys.argv[1])
-prepared = [ready(path, name) for name in sys.argv[2:]]
+prepared = [ready(name) for name in sys.argv[2:]]
 print("ready", flush=True)
 sys.stdin.readline()
 for each, name in zip(prepared, sys.argv[2:]):
@@ -457,15 +461,12 @@ def test_no_entry_of_several_processes_at_once_is_lost(folder: Path, kind: Kind)
 
 
 KILLED = """
-import os, sys
-from pathlib import Path
-from tests.test_sinks_tables import KEY, Secret, look, private, ready
-path = Path(sys.argv[1])
 before = path.read_bytes()
 at, seen = 0, set()
 while True:
-    private(path, before)
-    prepared = ready(path)
+    path.write_bytes(before)
+    path.chmod(0o600)
+    prepared = ready()
     child = os.fork()
     if child == 0:
         left = at

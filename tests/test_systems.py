@@ -118,27 +118,50 @@ def ended(home: Path, *command: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-EVERYTHING = """
-import importlib, pkgutil, sys, venice_mcp
+# platformdirs takes the variable for the answer.
+EVERYTHING = r"""
+import importlib, json, os, pkgutil, sys, venice_mcp
+os.environ["WIN_PD_OVERRIDE_LOCAL_APPDATA"] = "C:\\evil"
 for found in pkgutil.walk_packages(venice_mcp.__path__, "venice_mcp."):
     if not found.name.endswith("__main__"):
         importlib.import_module(found.name)
-from venice_mcp.policy.places import operator_file, trusted_state_dir
+from pathlib import Path
 from venice_mcp.approving import _user
-from pathlib import PureWindowsPath
+from venice_mcp.errors import VeniceError
+from venice_mcp.policy.places import operator_file, trusted_state_dir
+from venice_mcp.store import Store
 assert sys.platform == "win32" and _user()
-print(operator_file(), trusted_state_dir())
+said = {"operator": str(operator_file()), "state": str(trusted_state_dir())}
+try:
+    Store(Path("shared").absolute()).trail.verify()
+except VeniceError as error:
+    said["shared"] = str(error)
+record = Store(Path("profile", "purged").absolute()).record
+with record.transaction():
+    pass
+said["before"] = record.exists()
+record.purge()
+said["after"] = record.exists()
+print(json.dumps(said))
 """
 
 
-@POSIX
-def test_every_module_imports_there_and_the_operators_place_is_not_the_environments(tmp_path: Path) -> None:
-    # platformdirs takes this variable for the answer.
-    code = f"import os; os.environ['WIN_PD_OVERRIDE_LOCAL_APPDATA'] = 'C:\\\\evil'\n{EVERYTHING}"
-    done = ended(tmp_path, sys.executable, "-c", code)
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The home, and what all modules together say there."""
+    home = tmp_path_factory.mktemp("everything")
+    done = ended(home, sys.executable, "-c", EVERYTHING)
     assert done.stderr == ""
-    place = tmp_path / "profile" / "venice-mcp"
-    assert done.stdout.split() == [str(place / "policy.toml"), str(place)]
+    return home, json.loads(done.stdout)
+
+
+@POSIX
+def test_every_module_imports_there_and_the_operators_place_is_not_the_environments(
+    everything: tuple[Path, dict[str, Any]],
+) -> None:
+    home, said = everything
+    place = home / "profile" / "venice-mcp"
+    assert (said["operator"], said["state"]) == (str(place / "policy.toml"), str(place))
 
 
 @pytest.fixture(scope="module")
@@ -192,11 +215,11 @@ def test_a_server_there_answers_reads_and_refuses_what_it_cannot_keep(
 
 
 @POSIX
-def test_a_record_or_token_outside_of_the_profile_is_refused_there(tmp_path: Path) -> None:
+def test_a_record_or_token_outside_of_the_profile_is_refused_there(
+    everything: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    assert "is not in your user profile, so others might write to it" in everything[1]["shared"]
     shared = tmp_path / "shared"
-    code = f"from pathlib import Path; from venice_mcp.store import Store; Store(Path({str(shared)!r})).trail.verify()"
-    done = ended(tmp_path, sys.executable, "-c", code)
-    assert "is not in your user profile, so others might write to it" in done.stderr
     state = str(tmp_path / "profile" / "state")
     options = ["--state-dir", state, "--port", "0", "--token-file", str(shared / "token")]
     served = ended(tmp_path, *OURS, "serve", "--http", *options)
@@ -206,17 +229,7 @@ def test_a_record_or_token_outside_of_the_profile_is_refused_there(tmp_path: Pat
 
 
 @POSIX
-def test_purging_closes_the_record_before_it_removes_it_there(tmp_path: Path) -> None:
-    state = tmp_path / "profile" / "state"
-    code = f"""
-from pathlib import Path
-from venice_mcp.store import Store
-record = Store(Path({str(state)!r})).record
-with record.transaction():
-    pass
-assert record.exists()
-record.purge()
-assert not record.exists()
-"""
-    assert ended(tmp_path, sys.executable, "-c", code).stderr == ""
-    assert list(state.iterdir()) == []
+def test_purging_closes_the_record_before_it_removes_it_there(everything: tuple[Path, dict[str, Any]]) -> None:
+    home, said = everything
+    assert (said["before"], said["after"]) == (True, False)
+    assert list((home / "profile" / "purged").iterdir()) == []

@@ -1,6 +1,6 @@
 """The wallet that mints keys: signs one kind of text, a token Venice just issued, and nothing else.
 
-`eth_account` is imported only when a wallet is used (0.4 s), and its account objects are never kept, because
+`eth_account` is imported only when a wallet signs (0.4 s), and its account objects are never kept, because
 they carry the private key in plain attributes.
 """
 
@@ -99,10 +99,10 @@ def _json_part(part: str) -> dict[str, Any] | None:
 
 def address_of(key: Secret) -> str:
     """The checksummed EVM address of a private key."""
-    with _recursion_limit_kept():
-        from eth_account import Account  # slow, and most servers never mint
+    # All of eth_account that this needs; the rest takes ten times as long to import, and every status tells an address.
+    from eth_keys.datatypes import PrivateKey
 
-    return str(Account.from_key(key.reveal()).address)
+    return str(PrivateKey(bytes.fromhex(key.reveal().removeprefix("0x"))).public_key.to_checksum_address())
 
 
 def sign_token(key: Secret, token: Secret, now: datetime, address: str) -> Secret:

@@ -1,7 +1,6 @@
 """Servers that are killed: a real one on stdio that ends at a chosen step, and what it leaves behind."""
 
 import os
-import sys
 
 import pytest
 
@@ -9,39 +8,31 @@ if not hasattr(os, "fork"):  # not by sys.platform, which would hide this module
     raise pytest.skip.Exception("forks and signals are POSIX's", allow_module_level=True)
 
 import json
-import socket
 import subprocess
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO, cast
+from typing import Any, cast
 
 import httpx
 from mcp import Client
 from mcp.client._memory import InMemoryTransport  # pyright: ignore[reportPrivateUsage]
 
 from tests.e2e.bench import MODERN, Json, Person, connect
-from tests.e2e.processes import INITIALIZE, UNUSED, SandboxProcess, environment
+from tests.e2e.forking import Forks, forked, forks
+from tests.e2e.processes import INITIALIZE, UNUSED, SandboxProcess, environment, line_of, send
 from venice_mcp.secrets import Redactor
 from venice_mcp.server import build_app, build_server
 from venice_mcp.settings import load
 from venice_mcp.store import Store
 
-# Imports and builds once what takes most of a start, and then is, in a process of its own each time, the server on
-# stdin and stdout. Once armed, it kills itself at the n-th thing it does to the record, to a file or to a socket; each
-# of these things is named in the log, by what of our code was doing it.
-RUNNER = """
-import gc, json, os, signal, socket, sys
-import anyio._backends._asyncio, eth_account, httpx, mcp.server.stdio
-import venice_mcp.cli, venice_mcp.server, venice_mcp.serving
-from venice_mcp.__main__ import main
-from venice_mcp.tools import TOOLS
-from venice_mcp.tools.build import build
-for spec in TOOLS:
-    build(spec)
-gc.freeze()
+# Once armed, a server kills itself at the n-th thing it does to the record, to a file or to a socket; each of these
+# things is named in the log, by what of our code was doing it.
+ARM = """
+import os, signal, sys
 
 def doing():
     frame, found = sys._getframe(2), []
@@ -69,59 +60,45 @@ def arm(armed, state, wanted):
             if seen == wanted:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(watch)
-
-orders = socket.socket(fileno=int(sys.argv[1]))
-while True:
-    order, descriptors, _, _ = socket.recv_fds(orders, 1 << 16, 3)
-    if not order:
-        break
-    child = os.fork()
-    if child == 0:
-        orders.close()
-        for number, descriptor in enumerate(descriptors):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-        order = json.loads(order)
-        os.environ.clear()
-        os.environ.update(order["env"])
-        sys.argv[1:] = ["--state-dir", order["state"]]
-        arm(order["armed"], order["state"], order["step"])
-        os._exit(main())
-    for descriptor in descriptors:
-        os.close(descriptor)
-    orders.sendall(b"%d" % os.waitpid(child, 0)[1])
 """
+
+
+@dataclass(frozen=True)
+class Beside(SandboxProcess):
+    """The sandbox, for somebody else at work in the same account. With one client, because to make one is slow."""
+
+    client: httpx.Client
+
+    def state(self) -> tuple[dict[str, Json], Counter[str]]:
+        shown: Json = self.client.get(f"{self.base_url}/__control/state").raise_for_status().json()
+        keys = cast("list[Json]", shown["keys"])
+        return {str(key["id"]): {**key, "lastUsedAt": None} for key in keys}, Counter(shown["requests"])
+
+    def asked(self, method: str, path: str, key: str = "", **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key or self.admin_key}"}
+        return self.client.request(method, f"{self.base_url}/{path}", headers=headers, **more)
 
 
 @dataclass(frozen=True)
 class Stage:
     """Where servers are killed: the Venice they write to, and the process that becomes a server again and again."""
 
-    venice: SandboxProcess
-    orders: socket.socket
-
-    def order(self, what: Json, *streams: int) -> None:
-        if sys.platform == "win32":
-            raise NotImplementedError
-        socket.send_fds(self.orders, [json.dumps(what).encode()], streams)
-
-    def ended(self) -> int:
-        """The status of the server, once it has ended."""
-        return os.waitstatus_to_exitcode(int(self.orders.recv(64)))
+    venice: Beside
+    forks: Forks
 
 
 @contextmanager
-def stage(venice: SandboxProcess, folder: Path) -> Generator[Stage]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.settimeout(60)
-        command = [sys.executable, "-P", "-c", RUNNER, str(theirs.fileno())]
-        kept, env = (theirs.fileno(),), environment(folder)
-        with subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, pass_fds=kept) as process:
-            try:
-                yield Stage(venice, ours)
-            finally:
-                process.kill()
+def stage(folder: Path) -> Generator[Stage]:
+    """With a Venice in which there are few keys: whoever starts afresh reads them all."""
+    few = ["sandbox", "--control", "--no-limits", "--scenario", "empty"]
+    with (
+        forks(folder) as parent,
+        forked(parent, few, environment(folder), folder / "sandbox.log") as sandbox,
+        httpx.Client(trust_env=False, verify=UNUSED) as client,
+    ):
+        assert parent is not None
+        ready = json.loads(line_of(sandbox))
+        yield Stage(Beside(ready["base_url"], ready["admin_key"], ready["inference_key"], client), parent)
 
 
 @dataclass
@@ -129,7 +106,7 @@ class Killed:
     """What a killed server left: its folder, the Venice it wrote to, and the keys that were there before."""
 
     folder: Path
-    venice: SandboxProcess
+    venice: Beside
     url: str
     before: dict[str, Json]
 
@@ -180,44 +157,38 @@ def run(on: Stage, killed: Killed, tool: str, arguments: Json, step: int, *, ask
 
     The steps are counted from when it is told that the person approves; if nobody is to be asked, from its start.
     """
-    armed, log = killed.folder / "armed", killed.folder / "log"
-    (to_server, given), (answered, from_server) = os.pipe(), os.pipe()
-    with log.open("wb") as errors, os.fdopen(given, "wb") as stdin, os.fdopen(answered, "rb") as stdout:
-        env = environment(killed.folder, **(killed.venice.env | {"VENICE_BASE_URL": killed.url}))
-        what = {"env": env, "state": str(killed.folder / "state"), "armed": str(armed), "step": step}
-        if not asks:
-            armed.touch()
-        on.order(what, to_server, from_server, errors.fileno())
-        os.close(to_server)
-        os.close(from_server)
-        answer = _called(stdin, stdout, tool, arguments, armed if asks else None)
-    status = on.ended()
+    armed, log, state = killed.folder / "armed", killed.folder / "log", str(killed.folder / "state")
+    env = environment(killed.folder, **(killed.venice.env | {"VENICE_BASE_URL": killed.url}))
+    if not asks:
+        armed.touch()
+    arming = f"{ARM}\narm({str(armed)!r}, {state!r}, {step})"
+    with forked(on.forks, ["--state-dir", state], env, log, arming) as server:
+        answer = _called(server, tool, arguments, armed if asks else None)
+        if answer is not None and server.stdin is not None:
+            server.stdin.close()
+        server.wait()
     armed.unlink(missing_ok=True)
-    assert status == (0 if answer is not None else -9), log.read_text()
+    assert server.returncode == (0 if answer is not None else -9), log.read_text()
     return answer
 
 
-def _called(stdin: IO[bytes], stdout: IO[bytes], tool: str, arguments: Json, armed: Path | None) -> Json | None:
+def _called(server: "subprocess.Popen[bytes]", tool: str, arguments: Json, armed: Path | None) -> Json | None:
     """Shake hands, call, and approve what is asked; None if the server ended before it answered."""
-
-    def say(message: Json) -> None:
-        stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-        stdin.flush()
-
+    assert server.stdout is not None
     try:
-        say({"id": 1, "method": "initialize", "params": INITIALIZE})
-        if not stdout.readline():
+        send(server, {"id": 1, "method": "initialize", "params": INITIALIZE})
+        if not server.stdout.readline():
             return None
-        say({"method": "notifications/initialized"})
-        say({"id": 2, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
-        while line := stdout.readline():
+        send(server, {"method": "notifications/initialized"})
+        send(server, {"id": 2, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
+        while line := server.stdout.readline():
             message: Json = json.loads(line)
             if message.get("method") == "elicitation/create":
                 assert armed is not None, f"it asked again: {message}"
                 armed.touch()
                 (name, field), *_ = message["params"]["requestedSchema"]["properties"].items()
                 value = True if name == "approve" else str(field["description"]).split()[1]
-                say({"id": message["id"], "result": {"action": "accept", "content": {name: value}}})
+                send(server, {"id": message["id"], "result": {"action": "accept", "content": {name: value}}})
             elif message.get("id") == 2:
                 return cast("Json", message["result"])
     except BrokenPipeError:
@@ -225,27 +196,16 @@ def _called(stdin: IO[bytes], stdout: IO[bytes], tool: str, arguments: Json, arm
     return None
 
 
-def made_by_hand(venice: SandboxProcess, **settings: object) -> Json:
+def made_by_hand(venice: Beside, **settings: object) -> Json:
     """A key that somebody made past our server, not used yet, with its secret."""
     body = {"apiKeyType": "INFERENCE", "description": "by hand", "consumptionLimit": {"usd": 100}, **settings}
-    made = httpx.post(
-        f"{venice.base_url}/api_keys", json=body, headers=_as_admin(venice), trust_env=False, verify=UNUSED
-    )
-    return cast("Json", made.raise_for_status().json()["data"])
+    return cast("Json", venice.asked("POST", "api_keys", json=body).raise_for_status().json()["data"])
 
 
-def revoked_by_hand(venice: SandboxProcess, key_id: str) -> None:
-    url, params = f"{venice.base_url}/api_keys", {"id": key_id}
-    httpx.delete(url, params=params, headers=_as_admin(venice), trust_env=False, verify=UNUSED).raise_for_status()
+def revoked_by_hand(venice: Beside, key_id: str) -> None:
+    venice.asked("DELETE", "api_keys", params={"id": key_id}).raise_for_status()
 
 
-def works(venice: SandboxProcess, secret: str) -> bool:
+def works(venice: Beside, secret: str) -> bool:
     """Whether Venice answers a read with this key."""
-    headers = {"Authorization": f"Bearer {secret}"}
-    return httpx.get(
-        f"{venice.base_url}/api_keys/rate_limits", headers=headers, trust_env=False, verify=UNUSED
-    ).is_success
-
-
-def _as_admin(venice: SandboxProcess) -> dict[str, str]:
-    return {"Authorization": f"Bearer {venice.admin_key}"}
+    return venice.asked("GET", "api_keys/rate_limits", secret).is_success

@@ -13,7 +13,7 @@ import pwd
 import shlex
 import sqlite3
 import subprocess
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import Implementation, TextResourceContents
 
 from tests.e2e.bench import ADMIN_KEY, CAPPED, CREATE, ERAS, MADE, MODERN, Json, Person, World, done, failed, world
+from tests.e2e.forking import COMMANDS, Forks, completed, forks
 from tests.e2e.processes import OURS, environment
 from tests.e2e.terminal import on_terminal, terminal
 from tests.e2e.test_terminal import command_in
@@ -37,6 +38,8 @@ FILE = "state.sqlite3"
 EVERY_COMMAND = [["audit-log", "show"], ["audit-log", "verify"], ["audit-log", "export"], ["purge"]]
 commands = pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
 TYPE_PURGE = "Type PURGE to remove it for good: "
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Said = Callable[..., str]
 HOSTILE = (
     "good\x1b[2J\x1b]0;owned\x07\n     1 2020-01-01T00:00:00 granted  AAAA-AAAA terminal, user root\r"
     "\u202eevil\u2066\u200b\u2028\x00\x9b1mend\U000e0041"
@@ -44,24 +47,32 @@ HOSTILE = (
 """Clears the screen, sets a title, forges a line, writes backwards."""
 
 
-def run(state: Path, *arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """A command of ours to its end, with nothing but pipes around it."""
-    return subprocess.run(
-        [*OURS, *arguments, "--state-dir", str(state)],
-        env=environment(state.parent, **(env or {})),
-        input="PURGE\n",
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Generator[Forks | None]:
+    with forks(tmp_path_factory.mktemp("forks"), COMMANDS) as found:
+        yield found
 
 
-def said(state: Path, *arguments: str) -> str:
+@pytest.fixture
+def run(parent: Forks | None) -> Run:
+    """A command of ours to its end, with no terminal around it."""
+
+    def running(state: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return completed(parent, [*arguments, "--state-dir", str(state)], environment(state.parent), "PURGE\n")
+
+    return running
+
+
+@pytest.fixture
+def said(run: Run) -> Said:
     """What a command prints that succeeds and has nothing to complain about."""
-    ended = run(state, *arguments)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    return ended.stdout
+
+    def saying(state: Path, *arguments: str) -> str:
+        ended = run(state, *arguments)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        return ended.stdout
+
+    return saying
 
 
 def lines(text: str) -> list[Json]:
@@ -109,7 +120,7 @@ async def resource(venice: World, era: str = MODERN, name: str = "reader") -> li
 # --- show -----------------------------------------------------------------------------------------
 
 
-async def test_show_tells_who_did_what_in_the_order_it_happened(tmp_path: Path) -> None:
+async def test_show_tells_who_did_what_in_the_order_it_happened(tmp_path: Path, said: Said) -> None:
     venice = world(tmp_path, scenario="empty")
     async with called(venice, "my editor", person=Person()) as client:
         key_id = done(await client.call_tool(CREATE.tool, CAPPED))["id"]
@@ -123,27 +134,26 @@ async def test_show_tells_who_did_what_in_the_order_it_happened(tmp_path: Path) 
     assert said(venice.state_dir, "audit-log", "show", "--limit", "2").splitlines() == shown[-2:]
 
 
-def test_the_state_folder_may_be_named_anywhere_in_the_command(tmp_path: Path) -> None:
+def test_the_state_folder_may_be_named_anywhere_in_the_command(tmp_path: Path, parent: Forks | None) -> None:
     state = filled(tmp_path / "state").folder
     words = ["--state-dir", str(state)]
     shown: set[str] = set()
     for command in ([*words, "audit-log", "show"], ["audit-log", *words, "show"], ["audit-log", "show", *words]):
-        ended = subprocess.run(
-            [*OURS, *command], env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=True
-        )
+        ended = completed(parent, command, environment(tmp_path))
+        assert ended.returncode == 0, ended.stderr
         shown.add(ended.stdout)
     assert len(shown) == 1
     assert "Question 4?" in shown.pop()
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "100001", "many", "\u0663", "1e3"])
-def test_a_limit_that_is_none_is_bad_usage(tmp_path: Path, limit: str) -> None:
+def test_a_limit_that_is_none_is_bad_usage(tmp_path: Path, limit: str, run: Run) -> None:
     ended = run(filled(tmp_path / "state").folder, "audit-log", "show", f"--limit={limit}")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "a number from 1 to 100000" in ended.stderr
 
 
-async def test_a_client_with_a_hostile_name_does_nothing_to_whoever_reads_the_trail(tmp_path: Path) -> None:
+async def test_a_client_with_a_hostile_name_does_nothing_to_whoever_reads_the_trail(tmp_path: Path, said: Said) -> None:
     venice = world(tmp_path, scenario="empty")
     async with called(venice, HOSTILE, person=Person()) as client:
         done(await client.call_tool(CREATE.tool, CAPPED))
@@ -187,7 +197,14 @@ def test_letters_that_the_terminal_has_not_are_replaced(tmp_path: Path) -> None:
     token = actor.set('client "\u65e5\u672c" 1 over stdio')
     store.approvals.ask(account="a", fingerprint="f", data={"headline": "?"}, now=NOON)
     actor.reset(token)
-    ended = run(store.folder, "audit-log", "show", env={"PYTHONIOENCODING": "latin-1"})
+    ended = subprocess.run(
+        [*OURS, "audit-log", "show", "--state-dir", str(store.folder)],
+        env=environment(tmp_path, PYTHONIOENCODING="latin-1"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert 'client "??" 1 over stdio' in ended.stdout
 
@@ -195,7 +212,7 @@ def test_letters_that_the_terminal_has_not_are_replaced(tmp_path: Path) -> None:
 # --- export and verify ----------------------------------------------------------------------------
 
 
-def test_an_export_holds_every_entry_as_it_is_and_ends_with_a_checkpoint(tmp_path: Path) -> None:
+def test_an_export_holds_every_entry_as_it_is_and_ends_with_a_checkpoint(tmp_path: Path, said: Said) -> None:
     store = filled(tmp_path / "state", 30)
     *entries, last = lines(said(store.folder, "audit-log", "export"))
     assert [entry["seq"] for entry in entries] == list(range(1, 31))
@@ -208,7 +225,9 @@ def test_an_export_holds_every_entry_as_it_is_and_ends_with_a_checkpoint(tmp_pat
 
 
 @pytest.mark.parametrize("only", [[], ["--only-checkpoint"]], ids=["all", "only the checkpoint"])
-def test_an_export_kept_elsewhere_shows_what_is_cut_off_later(tmp_path: Path, only: Sequence[str]) -> None:
+def test_an_export_kept_elsewhere_shows_what_is_cut_off_later(
+    tmp_path: Path, only: Sequence[str], run: Run, said: Said
+) -> None:
     store, kept = filled(tmp_path / "state"), tmp_path / "kept.jsonl"
     kept.write_text(said(store.folder, "audit-log", "export", *only))
     check = ("audit-log", "verify", "--checkpoint", str(kept))
@@ -222,7 +241,7 @@ def test_an_export_kept_elsewhere_shows_what_is_cut_off_later(tmp_path: Path, on
     assert ended.stderr == "BROKEN: the record ends at entry 4, and the checkpoint is at 5.\n"
 
 
-def test_an_empty_record_can_be_checked_and_exported(tmp_path: Path) -> None:
+def test_an_empty_record_can_be_checked_and_exported(tmp_path: Path, said: Said) -> None:
     store = Store(tmp_path / "state")
     assert store.approvals.waiting(NOON) == []
     assert said(store.folder, "audit-log", "show") == ""
@@ -246,7 +265,9 @@ def test_an_empty_record_can_be_checked_and_exported(tmp_path: Path) -> None:
         ("DELETE FROM events WHERE seq = 2", "entry 2 is missing"),
     ],
 )
-def test_what_was_altered_is_named_and_can_still_be_read(tmp_path: Path, statement: str, why: str) -> None:
+def test_what_was_altered_is_named_and_can_still_be_read(
+    tmp_path: Path, statement: str, why: str, run: Run, said: Said
+) -> None:
     store = filled(tmp_path / "state")
     tamper(store, statement)
     ended = run(store.folder, "audit-log", "verify")
@@ -276,7 +297,7 @@ def test_what_was_altered_is_named_and_can_still_be_read(tmp_path: Path, stateme
         b'{"checkpoint": {"seq": 1, "hash": "0"}}\nand more\n',
     ],
 )
-def test_a_file_that_holds_no_checkpoint_is_bad_usage(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_holds_no_checkpoint_is_bad_usage(tmp_path: Path, content: bytes, run: Run) -> None:
     store, kept = filled(tmp_path / "state"), tmp_path / "kept"
     kept.write_bytes(content)
     ended = run(store.folder, "audit-log", "verify", "--checkpoint", str(kept))
@@ -284,7 +305,7 @@ def test_a_file_that_holds_no_checkpoint_is_bad_usage(tmp_path: Path, content: b
     assert ended.stderr == f"{kept} holds no checkpoint; make one with: venice-mcp audit-log export\n"
 
 
-def test_a_checkpoint_of_another_record_is_told(tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_record_is_told(tmp_path: Path, run: Run, said: Said) -> None:
     store, other = filled(tmp_path / "state"), filled(tmp_path / "other")
     (tmp_path / "kept").write_text(said(other.folder, "audit-log", "export"))
     ended = run(store.folder, "audit-log", "verify", "--checkpoint", str(tmp_path / "kept"))
@@ -295,7 +316,7 @@ def test_a_checkpoint_of_another_record_is_told(tmp_path: Path) -> None:
 
 
 @commands
-def test_looking_for_a_record_makes_none(tmp_path: Path, command: Sequence[str]) -> None:
+def test_looking_for_a_record_makes_none(tmp_path: Path, command: Sequence[str], said: Said) -> None:
     assert said(tmp_path / "state", *command) == f"There is no record in {tmp_path / 'state'}.\n"
     assert not (tmp_path / "state").exists()
     (tmp_path / "state").mkdir()
@@ -303,7 +324,7 @@ def test_looking_for_a_record_makes_none(tmp_path: Path, command: Sequence[str])
     assert list((tmp_path / "state").iterdir()) == []
 
 
-def test_a_record_that_is_gone_shows_against_a_checkpoint(tmp_path: Path) -> None:
+def test_a_record_that_is_gone_shows_against_a_checkpoint(tmp_path: Path, run: Run, said: Said) -> None:
     store, kept = filled(tmp_path / "state"), tmp_path / "kept"
     kept.write_text(said(store.folder, "audit-log", "export"))
     store.record.purge()
@@ -346,7 +367,7 @@ def _open_to_others(path: Path) -> None:
 @commands
 @pytest.mark.parametrize("spoil", [_somebody_elses, _damaged, _newer, _a_link, _a_folder, _open_to_others])
 def test_a_record_that_cannot_be_used_is_told_in_a_sentence(
-    tmp_path: Path, command: Sequence[str], spoil: Callable[[Path], None]
+    tmp_path: Path, command: Sequence[str], spoil: Callable[[Path], None], run: Run
 ) -> None:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
@@ -406,7 +427,7 @@ def purging(state: Path, typed: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("typed", ["PURGE\n", "  PURGE \n"])
-def test_a_person_at_a_terminal_can_remove_the_record(tmp_path: Path, typed: str) -> None:
+def test_a_person_at_a_terminal_can_remove_the_record(tmp_path: Path, typed: str, said: Said) -> None:
     store = filled(tmp_path / "state")
     held = sqlite3.connect(store.path)
     held.execute("SELECT * FROM events").fetchall()  # leaves what SQLite keeps beside the file
@@ -443,7 +464,7 @@ def test_without_a_person_at_a_terminal_nothing_is_removed(tmp_path: Path, aroun
     assert store.trail.checkpoint() == kept
 
 
-async def test_a_server_goes_on_after_a_purge_and_remembers_no_approval(tmp_path: Path) -> None:
+async def test_a_server_goes_on_after_a_purge_and_remembers_no_approval(tmp_path: Path, said: Said) -> None:
     venice, person = world(tmp_path, scenario="empty"), Person("cancel")
     async with called(venice, "editor", person=person) as client:
         code = command_in(failed(await client.call_tool(CREATE.tool, CAPPED))).split(" approve ")[1].split()[0]
@@ -505,7 +526,7 @@ async def test_the_resource_holds_no_secret(tmp_path: Path, era: str, kind: str)
 
 
 @eras
-async def test_an_approval_on_a_terminal_names_the_user_of_the_terminal(tmp_path: Path, era: str) -> None:
+async def test_an_approval_on_a_terminal_names_the_user_of_the_terminal(tmp_path: Path, era: str, said: Said) -> None:
     venice = world(tmp_path, scenario="empty")
     async with called(venice, "editor", era) as client:
         command = command_in(failed(await client.call_tool(CREATE.tool, CAPPED)))

@@ -1,9 +1,10 @@
 """`venice-mcp doctor`: what is wrong is named, with its fix, and no key is shown."""
 
 import json
+import os
 import ssl
 import subprocess
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 
 from tests.e2e.bench import ADMIN_KEY, KEYS, Forward, Json, World, world
 from tests.e2e.processes import OURS, SandboxProcess, environment, sandbox_process
+from venice_mcp import cli
 from venice_mcp.client.network import tls_context
 from venice_mcp.doctor import Check, examine
+from venice_mcp.policy.places import operator_file
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +27,31 @@ def venice(tmp_path_factory: pytest.TempPathFactory) -> Generator[SandboxProcess
         yield process
 
 
+Doctor = Callable[..., subprocess.CompletedProcess[str]]
+
+
 def doctor(folder: Path, env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [*OURS, "doctor", "--state-dir", str(folder / "state"), *arguments]
     return subprocess.run(
         command, env=environment(folder, **env), capture_output=True, text=True, timeout=60, check=False
     )
+
+
+@pytest.fixture
+def doctor_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    """The same command in this process, with nothing in its environment but what is given."""
+
+    def running(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+        words = ["doctor", "--state-dir", str(tmp_path / "state"), *arguments]
+        for name in os.environ:
+            monkeypatch.delenv(name)
+        for name, value in environment(tmp_path, **env).items():
+            monkeypatch.setenv(name, value)
+        status = cli.run(words)
+        told = capsys.readouterr()
+        return subprocess.CompletedProcess(words, status, told.out, told.err)
+
+    return running
 
 
 def checks_of(world: World) -> dict[str, Check]:
@@ -44,8 +67,8 @@ def test_a_good_setup_is_all_ok_and_shows_no_key(tmp_path: Path, venice: Sandbox
     assert venice.inference_key not in told.stdout
 
 
-def test_json_says_the_same_to_programs(tmp_path: Path, venice: SandboxProcess) -> None:
-    told = doctor(tmp_path, venice.env, "--json")
+def test_json_says_the_same_to_programs(doctor_here: Doctor, venice: SandboxProcess) -> None:
+    told = doctor_here(venice.env, "--json")
     report: Json = json.loads(told.stdout)
     assert (told.returncode, report["ok"]) == (0, True)
     assert {"version", "target", "network", "VENICE_ADMIN_KEY", "clock", "record"} <= {
@@ -54,18 +77,23 @@ def test_json_says_the_same_to_programs(tmp_path: Path, venice: SandboxProcess) 
     assert {check["state"] for check in report["checks"]} == {"ok"}
 
 
-def test_keys_in_the_wrong_places_are_named_without_being_sent(tmp_path: Path, venice: SandboxProcess) -> None:
+def test_keys_in_the_wrong_places_are_named_without_being_sent(doctor_here: Doctor, venice: SandboxProcess) -> None:
     swapped = venice.env | {"VENICE_ADMIN_KEY": venice.inference_key}
-    told = doctor(tmp_path, swapped)
+    told = doctor_here(swapped)
     assert told.returncode == 1
     assert "is an INFERENCE key; VENICE_ADMIN_KEY takes an ADMIN key" in told.stdout
     assert venice.inference_key not in told.stdout
 
 
-def test_a_refused_address_is_told_before_anything_is_sent(tmp_path: Path) -> None:
-    told = doctor(tmp_path, {"VENICE_BASE_URL": "https://venice.example/api/v1"})
+def test_a_refused_address_is_told_before_anything_is_sent(doctor_here: Doctor) -> None:
+    told = doctor_here({"VENICE_BASE_URL": "https://venice.example/api/v1"})
     assert told.returncode == 1
     assert "VENICE_BASE_URL is refused" in told.stdout
+
+
+def test_without_a_policy_it_says_where_one_was_looked_for(tmp_path: Path) -> None:
+    said = checks_of(world(tmp_path))["policy"].found
+    assert said == f"none; looked for {operator_file()}; every write needs a person's approval"
 
 
 def test_missing_keys_are_a_warning_because_the_server_can_do_without(tmp_path: Path) -> None:
@@ -136,8 +164,8 @@ def test_tls_secrets_are_never_written_down_whatever_the_environment_says(
     assert not (tmp_path / "keys").exists()
 
 
-def test_proxy_variables_are_said_to_be_ignored(tmp_path: Path, venice: SandboxProcess) -> None:
-    told = doctor(tmp_path, venice.env | {"HTTPS_PROXY": "http://127.0.0.1:1", "SSLKEYLOGFILE": str(tmp_path / "keys")})
+def test_proxy_variables_are_said_to_be_ignored(tmp_path: Path, doctor_here: Doctor, venice: SandboxProcess) -> None:
+    told = doctor_here(venice.env | {"HTTPS_PROXY": "http://127.0.0.1:1", "SSLKEYLOGFILE": str(tmp_path / "keys")})
     assert told.returncode == 0
     assert "SSLKEYLOGFILE, HTTPS_PROXY set, and ignored" in told.stdout
     assert not (tmp_path / "keys").exists()

@@ -14,8 +14,10 @@ import httpx
 import pytest
 
 from tests.e2e.bench import CAPPED
+from tests.e2e.forking import Forks, forked, forks
 from tests.e2e.processes import (
     OURS,
+    UNUSED,
     SandboxProcess,
     ends_within,
     environment,
@@ -35,6 +37,12 @@ Process = subprocess.Popen[bytes]
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Generator[SandboxProcess]:
     with sandbox_process(tmp_path_factory.mktemp("sandbox")) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Generator[Forks | None]:
+    with forks(tmp_path_factory.mktemp("forks")) as found:
+        yield found
 
 
 class SlowVenice(ThreadingHTTPServer):
@@ -63,7 +71,12 @@ class _Passing(BaseHTTPRequestHandler):
             name: value for name, value in self.headers.items() if name.lower() in ("authorization", "content-type")
         }
         answer = httpx.request(
-            self.command, self.server.upstream + self.path, content=body, headers=headers, trust_env=False
+            self.command,
+            self.server.upstream + self.path,
+            content=body,
+            headers=headers,
+            trust_env=False,
+            verify=UNUSED,
         )
         if self.server.slow.fullmatch(f"{self.command} {self.path}"):
             self.server.reached.set()
@@ -92,11 +105,11 @@ def slow_venice(sandbox: SandboxProcess, slow: str = "POST .*") -> Generator[Slo
 
 
 @contextmanager
-def creating(folder: Path, slow: SlowVenice) -> Generator[Process]:
+def creating(parent: Forks | None, folder: Path, slow: SlowVenice) -> Generator[Process]:
     """A server whose approved create has come as far as the request that `slow` keeps waiting."""
     url = f"http://127.0.0.1:{slow.server_address[1]}/api/v1"
     env = environment(folder, **(slow.sandbox.env | {"VENICE_BASE_URL": url}))
-    with spawned([*OURS, "--state-dir", str(folder / "state")], env, folder / LOG) as server:
+    with forked(parent, ["--state-dir", str(folder / "state")], env, folder / LOG) as server:
         handshake(server)
         call = {"name": "venice_create_api_key", "arguments": CAPPED}
         send(server, {"id": 2, "method": "tools/call", "params": call})
@@ -109,10 +122,10 @@ def creating(folder: Path, slow: SlowVenice) -> Generator[Process]:
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM, signal.SIGINT], ids=["stdin closed", "SIGTERM", "SIGINT"])
 def test_a_server_ended_during_a_slow_write_ends_in_time_and_names_the_write(
-    tmp_path: Path, sandbox: SandboxProcess, end: signal.Signals | None
+    tmp_path: Path, sandbox: SandboxProcess, parent: Forks | None, end: signal.Signals | None
 ) -> None:
     with slow_venice(sandbox) as slow:
-        with creating(tmp_path, slow) as server:
+        with creating(parent, tmp_path, slow) as server:
             assert ends_within(server, 2.0, end) < 2.0
         assert server.returncode == 0
         said = (tmp_path / LOG).read_text()
@@ -121,10 +134,12 @@ def test_a_server_ended_during_a_slow_write_ends_in_time_and_names_the_write(
         assert "venice_list_api_keys" in said
 
 
-def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(tmp_path: Path, sandbox: SandboxProcess) -> None:
+def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(
+    tmp_path: Path, sandbox: SandboxProcess, parent: Forks | None
+) -> None:
     with slow_venice(sandbox) as slow:
         before, _ = sandbox.state()
-        with creating(tmp_path, slow) as server:
+        with creating(parent, tmp_path, slow) as server:
             server.send_signal(signal.SIGTERM)
             slow.answering.set()
             server.wait(timeout=10)
@@ -136,12 +151,12 @@ def test_a_write_that_is_answered_while_the_server_ends_is_taken_back(tmp_path: 
 
 @pytest.mark.parametrize("end", [None, signal.SIGTERM], ids=["stdin closed", "SIGTERM"])
 def test_a_key_whose_secret_nobody_has_seen_yet_is_revoked_when_the_server_ends(
-    tmp_path: Path, sandbox: SandboxProcess, end: signal.Signals | None
+    tmp_path: Path, sandbox: SandboxProcess, parent: Forks | None, end: signal.Signals | None
 ) -> None:
     # The key is made, and is being read back before its secret is handed over.
     with slow_venice(sandbox, r"GET /api/v1/api_keys/[0-9a-f-]{36}") as slow:
         before, _ = sandbox.state()
-        with creating(tmp_path, slow) as server:
+        with creating(parent, tmp_path, slow) as server:
             assert len(sandbox.state()[0]) == len(before) + 1
             assert ends_within(server, 2.0, end) < 2.0
         assert set(sandbox.state()[0]) == set(before)

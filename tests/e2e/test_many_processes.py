@@ -18,18 +18,9 @@ from pathlib import Path
 import anyio
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.e2e.bench import CAPPED, LEGACY, Json, connect, failed
-from tests.e2e.processes import (
-    OURS,
-    SandboxProcess,
-    environment,
-    handshake,
-    http_server,
-    line_of,
-    sandbox_process,
-    send,
-    spawned,
-)
+from tests.e2e.bench import CAPPED, LEGACY, MODERN, Json, connect, failed
+from tests.e2e.forking import Forks, forked, forked_http, forks
+from tests.e2e.processes import SandboxProcess, environment, handshake, line_of, sandbox_process, send
 from tests.e2e.terminal import on_terminal
 from tests.e2e.test_terminal import command_in
 from tests.test_harness import NOON
@@ -37,6 +28,12 @@ from venice_mcp.store import Store
 
 CREATE = "venice_create_api_key"
 SERVERS, EACH = 3, 4
+MUTE_OF_2026: Json = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "e2e", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+"""What a client says of itself in each request that shakes no hands and cannot ask."""
 Process = subprocess.Popen[bytes]
 
 
@@ -46,22 +43,30 @@ def venice(tmp_path_factory: pytest.TempPathFactory) -> Generator[SandboxProcess
         yield process
 
 
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Generator[Forks | None]:
+    with forks(tmp_path_factory.mktemp("forks")) as found:
+        yield found
+
+
 @contextmanager
-def servers(folder: Path, venice: SandboxProcess) -> Generator[list[Process]]:
-    """Three servers on one record that are ready."""
-    command = [*OURS, "--state-dir", str(folder / "state")]
+def servers(
+    folder: Path, venice: SandboxProcess, parent: Forks | None, legacy: int = SERVERS
+) -> Generator[list[Process]]:
+    """Three servers on one record that are ready; with the first of them hands were shaken."""
+    command = ["--state-dir", str(folder / "state")]
     with ExitStack() as stack:
         started = [
-            stack.enter_context(spawned(command, environment(folder, **venice.env), folder / f"{number}.log"))
+            stack.enter_context(forked(parent, command, environment(folder, **venice.env), folder / f"{number}.log"))
             for number in range(SERVERS)
         ]
-        for server in started:
+        for server in started[:legacy]:
             handshake(server)
         yield started
 
 
-def call(server: Process, number: int, arguments: Json) -> None:
-    params: Json = {"name": CREATE, "arguments": arguments}
+def call(server: Process, number: int, arguments: Json, **more: Json) -> None:
+    params: Json = {"name": CREATE, "arguments": arguments, **more}
     send(server, {"id": number, "method": "tools/call", "params": params})
 
 
@@ -88,9 +93,11 @@ def text_of(result: Json) -> str:
     return str(result["content"][0]["text"])
 
 
-def test_keys_made_by_three_servers_at_once_are_all_accounted_for(tmp_path: Path, venice: SandboxProcess) -> None:
+def test_keys_made_by_three_servers_at_once_are_all_accounted_for(
+    tmp_path: Path, venice: SandboxProcess, parent: Forks | None
+) -> None:
     before = venice.state()[0]
-    with servers(tmp_path, venice) as running:
+    with servers(tmp_path, venice, parent) as running:
         for place, server in enumerate(running):
             for number in range(EACH):
                 to: Json = {"kind": "file", "path": str(tmp_path / f"{place}-{number}.key")} if number % 2 else {}
@@ -120,21 +127,27 @@ def test_keys_made_by_three_servers_at_once_are_all_accounted_for(tmp_path: Path
     assert b"KEY_SANDBOX_" not in held
 
 
-def test_one_approval_used_by_three_servers_at_once_makes_one_key(tmp_path: Path, venice: SandboxProcess) -> None:
+def test_one_approval_used_by_three_servers_at_once_makes_one_key(
+    tmp_path: Path, venice: SandboxProcess, parent: Forks | None
+) -> None:
+    """Twice by each of them; by the last one as clients of 2026 call."""
     arguments = {**CAPPED, "description": "one of three"}
     before = venice.state()[1]["createApiKey"]
-    with servers(tmp_path, venice) as running:
-        call(running[0], 2, arguments)
-        (waiting,) = results(running[0], 1, "cancel")
+    with servers(tmp_path, venice, parent, SERVERS - 1) as running:
+        call(running[-1], 2, arguments, _meta=MUTE_OF_2026)
+        (waiting,) = results(running[-1], 1, "none is asked")
         assert waiting["isError"]
         status, _ = on_terminal(command_in(text_of(waiting)), tmp_path, "YES\n")
         assert status == 0
-        for server in running:
-            call(server, 3, arguments)
-        told = [result for (result,) in of_all(running, 1, "cancel")]
+        for number in (3, 4):
+            for server in running[:-1]:
+                call(server, number, arguments)
+            call(running[-1], number, arguments, _meta=MUTE_OF_2026)
+        told = [result for each in of_all(running, 2, "cancel") for result in each]
     made = [result for result in told if not result.get("isError")]
     assert len(made) == 1
-    assert all("Nothing was changed at Venice." in text_of(result) for result in told if result.get("isError"))
+    unmade = [text_of(result) for result in told if result.get("isError")]
+    assert all("Nothing was changed at Venice." in each or each.startswith("Nothing was done") for each in unmade)
     keys, requests = venice.state()
     assert [key["id"] for key in keys.values() if key["description"] == "one of three"] == [
         made[0]["structuredContent"]["id"]
@@ -145,15 +158,17 @@ def test_one_approval_used_by_three_servers_at_once_makes_one_key(tmp_path: Path
     assert [entry.kind for entry in store.trail.all()].count("spent") == 1
 
 
-def test_servers_on_one_record_are_told_apart_by_client_and_transport(tmp_path: Path, venice: SandboxProcess) -> None:
+def test_servers_on_one_record_are_told_apart_by_client_and_transport(
+    tmp_path: Path, venice: SandboxProcess, parent: Forks | None
+) -> None:
     async def ask(url: str) -> None:
         async with connect(streamable_http_client(url), LEGACY, None) as client:
             failed(await client.call_tool(CREATE, {**CAPPED, "description": "over HTTP"}))
 
     state = tmp_path / "state"
     with (
-        http_server(state, venice.env) as server,
-        spawned([*OURS, "--state-dir", str(state)], environment(tmp_path, **venice.env), tmp_path / "log") as other,
+        forked_http(parent, state, venice.env) as server,
+        forked(parent, ["--state-dir", str(state)], environment(tmp_path, **venice.env), tmp_path / "log") as other,
     ):
         handshake(other)
         call(other, 2, CAPPED)

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -16,8 +17,10 @@ import pytest
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.e2e.bench import CAPPED, LEGACY, MODERN, Json, Person, connect, done, world
+from tests.e2e.forking import Forks, completed, forked, forked_http, forks
 from tests.e2e.processes import (
     OURS,
+    UNUSED,
     HttpServer,
     ends_within,
     environment,
@@ -43,34 +46,90 @@ INITIALIZE = {
 }
 
 
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory: pytest.TempPathFactory) -> Generator[Forks | None]:
+    with forks(tmp_path_factory.mktemp("forks")) as found:
+        yield found
+
+
 # --- stdio -----------------------------------------------------------------------------------------
 
 
-def test_stdout_carries_only_the_protocol_and_a_closed_stdin_ends_the_server(tmp_path: Path) -> None:
-    log = tmp_path / "stderr"
-    command = [*OURS, "--state-dir", str(tmp_path / "state"), "--log-level", "debug"]
-    with spawned(command, environment(tmp_path, **IN_PROCESS), log) as server:
-        assert handshake(server)["result"]["serverInfo"]["name"] == "venice-mcp"
+@dataclass(frozen=True)
+class Session:
+    """Everything that one server said, which was started and ended as a client does."""
+
+    frames: list[Json]
+    log: str
+    returncode: int | None
+    ended_s: float
+
+    def answer(self, number: int) -> Json:
+        (found,) = [frame for frame in self.frames if frame.get("id") == number]
+        return found
+
+    def done(self, number: int) -> Json:
+        result = self.answer(number)["result"]
+        assert not result.get("isError"), result
+        return cast("Json", result["structuredContent"])
+
+
+def calling(number: int, tool: object) -> Json:
+    return {"id": number, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """Of a server in the sandbox that is given a real key all the same."""
+    folder = tmp_path_factory.mktemp("stdio")
+    command = [*OURS, "--state-dir", str(folder / "state"), "--log-level", "debug"]
+    env = environment(folder, **IN_PROCESS, VENICE_ADMIN_KEY=REAL_ADMIN)
+    with spawned(command, env, folder / "stderr") as server:
+        frames = [handshake(server)]
         send(server, b"this is no JSON")
         send(server, {"id": 2, "method": "tools/list"})
         send(server, {"id": 3, "method": "no/such/method"})
-        send(server, {"id": 4, "method": "tools/call", "params": {"name": "venice_list_api_keys", "arguments": {}}})
-        frames: list[Json] = []
-        while not {2, 3, 4} <= {frame.get("id") for frame in frames}:
+        for number, tool in enumerate(("venice_list_api_keys", "venice_status", ["venice_status"]), 4):
+            send(server, calling(number, tool))
+        while not {2, 3, 4, 5, 6} <= {frame.get("id") for frame in frames}:
             frames.append(json.loads(line_of(server)))
-        assert ends_within(server, ENDS_WITHIN_S, None) < ENDS_WITHIN_S
+        took = ends_within(server, ENDS_WITHIN_S, None)
         assert server.stdout is not None
         frames += [json.loads(line) for line in server.stdout.read().splitlines()]
-    assert all(frame["jsonrpc"] == "2.0" for frame in frames)
-    assert server.returncode == 0
-    assert "Traceback" not in log.read_text()
+    return Session(frames, (folder / "stderr").read_text(), server.returncode, took)
+
+
+def test_stdout_carries_only_the_protocol_and_a_closed_stdin_ends_the_server(session: Session) -> None:
+    assert session.answer(1)["result"]["serverInfo"]["name"] == "venice-mcp"
+    assert all(frame["jsonrpc"] == "2.0" for frame in session.frames)
+    assert session.ended_s < ENDS_WITHIN_S
+    assert session.returncode == 0
+    assert "Traceback" not in session.log
+
+
+def test_real_keys_are_ignored_in_the_sandbox(session: Session) -> None:
+    status, keys = session.done(5), session.done(4)
+    assert status["mode"] == "sandbox"
+    assert any("VENICE_ADMIN_KEY ignored" in problem for problem in status["problems"])
+    assert REAL_ADMIN[-6:] not in json.dumps(status)
+    assert keys["total"] == 25
+    assert REAL_ADMIN not in session.log + json.dumps(session.frames)
+
+
+def test_a_tool_name_that_is_no_text_is_refused_without_a_traceback(session: Session) -> None:
+    answer = json.dumps(session.answer(6))
+    assert "Unknown tool" in answer
+    assert "unhashable" not in answer
+    assert "Traceback" not in session.log
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_stdio_server_even_while_a_question_is_open(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_ends_a_stdio_server_even_while_a_question_is_open(
+    tmp_path: Path, parent: Forks | None, number: signal.Signals
+) -> None:
     log = tmp_path / "stderr"
-    command = [*OURS, "--state-dir", str(tmp_path / "state")]
-    with spawned(command, environment(tmp_path, **IN_PROCESS), log) as server:
+    command = ["--state-dir", str(tmp_path / "state")]
+    with forked(parent, command, environment(tmp_path, **IN_PROCESS), log) as server:
         handshake(server)
         send(
             server, {"id": 2, "method": "tools/call", "params": {"name": "venice_create_api_key", "arguments": CAPPED}}
@@ -81,74 +140,39 @@ def test_a_signal_ends_a_stdio_server_even_while_a_question_is_open(tmp_path: Pa
     assert "Traceback" not in log.read_text()
 
 
-def test_real_keys_are_ignored_in_the_sandbox(tmp_path: Path) -> None:
-    env = {**IN_PROCESS, "VENICE_ADMIN_KEY": REAL_ADMIN}
-
-    async def ask() -> tuple[Json, Json]:
-        with (tmp_path / "stderr").open("w") as log:
-            async with connect(stdio(tmp_path / "state", env, log), MODERN, None) as client:
-                status = done(await client.call_tool("venice_status", {}))
-                return status, done(await client.call_tool("venice_list_api_keys", {}))
-
-    status, keys = anyio.run(ask)
-    assert status["mode"] == "sandbox"
-    assert any("VENICE_ADMIN_KEY ignored" in problem for problem in status["problems"])
-    assert REAL_ADMIN[-6:] not in json.dumps(status)
-    assert keys["total"] == 25
-    assert REAL_ADMIN not in (tmp_path / "stderr").read_text()
+BACKEND = f"""
+from keyring.backend import KeyringBackend
+class Tiny(KeyringBackend):
+    priority = 1
+    def get_password(self, service, username):
+        if username == "VENICE_API_KEY":
+            raise TypeError("backends are other people's code")
+        held = {{("venice-mcp", "VENICE_ADMIN_KEY"): {REAL_ADMIN + chr(10)!r}}}
+        return held.get((service, username))
+    def set_password(self, service, username, password):
+        raise AssertionError("nothing is ever written to the keyring")
+"""
 
 
-def test_a_key_may_come_from_the_keyring(tmp_path: Path) -> None:
-    (tmp_path / "tiny_keyring.py").write_text(
-        "from keyring.backend import KeyringBackend\n"
-        "class Tiny(KeyringBackend):\n"
-        "    priority = 1\n"
-        "    def get_password(self, service, username):\n"
-        f"        held = {{('venice-mcp', 'VENICE_ADMIN_KEY'): {REAL_ADMIN + chr(10)!r}}}\n"
-        "        return held.get((service, username))\n"
-        "    def set_password(self, service, username, password):\n"
-        "        raise AssertionError('nothing is ever written to the keyring')\n"
-    )
-    status = _status_with_keyring(tmp_path, "tiny_keyring.Tiny")
-    (admin,) = [key for key in status["keys"] if key["api_key_type"] == "ADMIN"]
-    assert (admin["configured"], admin["last6_chars"], admin["origin"]) == (True, REAL_ADMIN[-6:], "system keyring")
-    assert status["mode"] == "live"
-    assert REAL_ADMIN not in json.dumps(status) + (tmp_path / "stderr").read_text()
-
-
-def test_a_keyring_that_fails_is_like_none(tmp_path: Path) -> None:
-    (tmp_path / "odd_keyring.py").write_text(
-        "from keyring.backend import KeyringBackend\n"
-        "class Odd(KeyringBackend):\n"
-        "    priority = 1\n"
-        "    def get_password(self, service, username):\n"
-        "        raise TypeError('backends are other people\\'s code')\n"
-        "    set_password = get_password\n"
-    )
-    status = _status_with_keyring(tmp_path, "odd_keyring.Odd")
-    assert [key["configured"] for key in status["keys"]] == [False, False, False]
-
-
-def _status_with_keyring(folder: Path, backend: str) -> Json:
-    env = {"PYTHONPATH": str(folder), "PYTHON_KEYRING_BACKEND": backend, "VENICE_MCP_KEYRING": "1"}
+def test_a_key_may_come_from_the_keyring_and_one_at_which_it_fails_is_as_if_it_had_none(tmp_path: Path) -> None:
+    (tmp_path / "tiny_keyring.py").write_text(BACKEND)
+    env = {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHON_KEYRING_BACKEND": "tiny_keyring.Tiny",
+        "VENICE_MCP_KEYRING": "1",
+    }
 
     async def ask() -> Json:
-        with (folder / "stderr").open("w") as log:
-            async with connect(stdio(folder / "state", env, log), MODERN, None) as client:
+        with (tmp_path / "stderr").open("w") as log:
+            async with connect(stdio(tmp_path / "state", env, log), MODERN, None) as client:
                 return done(await client.call_tool("venice_status", {}))
 
-    return anyio.run(ask)
-
-
-def test_a_tool_name_that_is_no_text_is_refused_without_a_traceback(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with spawned([*OURS, "--sandbox", "--state-dir", str(tmp_path / "state")], environment(tmp_path), log) as server:
-        handshake(server)
-        send(server, {"id": 2, "method": "tools/call", "params": {"name": ["venice_status"], "arguments": {}}})
-        answer = line_of(server)
-    assert "Unknown tool" in answer
-    assert "unhashable" not in answer
-    assert "Traceback" not in log.read_text()
+    status = anyio.run(ask)
+    (admin,) = [key for key in status["keys"] if key["api_key_type"] == "ADMIN"]
+    assert (admin["configured"], admin["last6_chars"], admin["origin"]) == (True, REAL_ADMIN[-6:], "system keyring")
+    assert [key["configured"] for key in status["keys"] if key["api_key_type"] != "ADMIN"] == [False, False]
+    assert status["mode"] == "live"
+    assert REAL_ADMIN not in json.dumps(status) + (tmp_path / "stderr").read_text()
 
 
 def test_a_server_without_any_stdin_says_so_and_ends(tmp_path: Path) -> None:
@@ -169,8 +193,8 @@ def test_a_server_without_any_stdin_says_so_and_ends(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
-    with http_server(tmp_path_factory.mktemp("http") / "state", IN_PROCESS) as process:
+def server(parent: Forks | None, tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
+    with forked_http(parent, tmp_path_factory.mktemp("http") / "state", IN_PROCESS) as process:
         yield process
 
 
@@ -182,7 +206,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
 
 
 def ask(server: HttpServer, path: str = "/mcp", method: str = "POST", **headers: str) -> httpx.Response:
-    with httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{server.port}") as caller:
+    with httpx.Client(trust_env=False, verify=UNUSED, base_url=f"http://127.0.0.1:{server.port}") as caller:
         return caller.request(method, path, headers={**ACCEPTS, **headers}, json=INITIALIZE)
 
 
@@ -256,11 +280,9 @@ def test_only_a_loopback_address_is_served(tmp_path: Path, host: str) -> None:
         anyio.run(lambda: run_http(app, host=host, port=0, token_file=None))
 
 
-def test_a_refused_address_ends_the_command_with_a_sentence(tmp_path: Path) -> None:
-    command = [*OURS, "serve", "--http", "--host", "0.0.0.0", "--state-dir", str(tmp_path / "state")]  # noqa: S104 - these must be refused
-    ended = subprocess.run(
-        command, env=environment(tmp_path, **IN_PROCESS), capture_output=True, text=True, check=False, timeout=60
-    )
+def test_a_refused_address_ends_the_command_with_a_sentence(tmp_path: Path, parent: Forks | None) -> None:
+    command = ["serve", "--http", "--host", "0.0.0.0", "--state-dir", str(tmp_path / "state")]  # noqa: S104 - these must be refused
+    ended = completed(parent, command, environment(tmp_path, **IN_PROCESS))
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "--host must be a loopback address" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -329,9 +351,9 @@ def test_a_token_file_without_a_good_token_is_refused(tmp_path: Path, text: str)
 
 @pytest.mark.parametrize(("number", "era"), [(signal.SIGINT, MODERN), (signal.SIGTERM, LEGACY)])
 def test_a_signal_ends_an_http_server_even_with_an_open_session(
-    tmp_path: Path, number: signal.Signals, era: str
+    tmp_path: Path, parent: Forks | None, number: signal.Signals, era: str
 ) -> None:
-    with http_server(tmp_path / "state", IN_PROCESS) as server:
+    with forked_http(parent, tmp_path / "state", IN_PROCESS) as server:
 
         async def stay() -> float:
             took: list[float] = []

@@ -61,7 +61,7 @@ def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
 
 
 def trusting_nobody() -> ssl.SSLContext:
-    """For plain HTTP on this machine, which needs no certificates; to read them takes 30 ms."""
+    """For plain HTTP on this machine or none at all, which need no certificates; to read them takes 30 ms."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

@@ -19,6 +19,7 @@ from venice_mcp.client.hurry import time_is_left, time_left, tries_allowed
 from venice_mcp.client.network import Begun, proxy_at, tls_context, trusting_nobody
 from venice_mcp.client.pace import BLOCK_S, MAX_WAIT_S, Blocks, FailureBudget, backoff, wait_asked_for
 from venice_mcp.errors import AnswerLost, VeniceError
+from venice_mcp.operating import command
 from venice_mcp.secrets import Secret
 from venice_mcp.settings import LIVE_HOST, Settings
 from venice_mcp.text import plain, plural, quoted
@@ -133,7 +134,7 @@ class Transport:
                 if last or not time_is_left():
                     raise VeniceError(
                         f"Venice could not be reached ({error}); tried {plural(attempt + 1, 'time')}.",
-                        next_step="Check the network, run `venice-mcp doctor`, then call again.",
+                        next_step=f"Check the network, perhaps with `{command('doctor')}`, then call again.",
                         code="unreachable",
                     ) from None
                 pause = backoff(attempt)
@@ -319,12 +320,13 @@ class Transport:
 
             if self._handler is None and self._settings.mode == "sandbox":
                 self._handler = _in_process_sandbox(self._settings)
-            live = self._handler is None and self._settings.mode == "live"
+            by_network = self._handler is None
+            live = by_network and self._settings.mode == "live"
             ca_file = self._settings.ca_file if live else None
             url = urlsplit(self._settings.base_url)
             self._client = httpx.AsyncClient(
                 transport=self._handler,
-                verify=tls_context(ca_file) if url.scheme == "https" else trusting_nobody(),
+                verify=tls_context(ca_file) if by_network and url.scheme == "https" else trusting_nobody(),
                 proxy=proxy_at(self._settings.proxy, ca_file) if live and self._settings.proxy else None,
                 timeout=httpx.Timeout(30.0, connect=10.0),
                 follow_redirects=False,

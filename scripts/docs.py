@@ -26,6 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = "README.md"
 MANIFEST = "manifest.json"
 
+LAUNCHERS_OWN = {"VENICE_MCP_HOST"}
+"""Variables that nobody sets by hand."""
 ENVIRONMENT = {
     "VENICE_ADMIN_KEY": "The ADMIN key, for managing keys and reading billing",
     "VENICE_ADMIN_KEY_FILE": "A file that holds it",
@@ -42,6 +44,7 @@ ENVIRONMENT = {
     "VENICE_MCP_READ_ONLY": "`1` lets nothing be created, changed or revoked",
     "VENICE_MCP_SANDBOX": "`1` runs on the built-in sandbox, like `--sandbox`",
     "VENICE_MCP_SANDBOX_SCENARIO": "What is in it: one of the [scenarios](#sandbox)",
+    "VENICE_MCP_HOST": "`plugin`, set by the plugin of Claude Code: errors then say how a key is given there",
     "VENICE_BASE_URL": "A sandbox on loopback such as `http://127.0.0.1:8700/api/v1`; anything else is refused",
 }
 
@@ -180,7 +183,9 @@ GENERATED: dict[str, Callable[[str], str]] = {
     ".claude-plugin/marketplace.json": manifests.marketplace,
     "hooks/hooks.json": manifests.hooks,
     "plugin/requirements.lock": manifests.runtime_lock,
-    "server.json": lambda _: manifests.server(ENVIRONMENT),
+    "server.json": lambda _: manifests.server(
+        {name: text for name, text in ENVIRONMENT.items() if name not in LAUNCHERS_OWN}
+    ),
     **slash_commands.pages(),
 }
 

@@ -52,9 +52,10 @@ def key(number: int = 1, **members: Any) -> Key:
 
 
 def audited(
-    *keys: Key, own: Sequence[str] = (), rules: Sequence[KeyRules] = (), **thresholds: Any
+    *keys: Key, own: Sequence[str] = (), rules: Sequence[KeyRules] = (), no_diem: bool = False, **thresholds: Any
 ) -> Report:  # fmt: skip
-    return examine(keys, own=frozenset(own), rules=rules, thresholds=Thresholds(**thresholds), now=NOW)
+    limits = Thresholds(**thresholds)
+    return examine(keys, own=frozenset(own), rules=rules, thresholds=limits, now=NOW, no_diem=no_diem)
 
 
 def codes(*keys: Key, **more: Any) -> set[str]:
@@ -136,7 +137,8 @@ def test_many_admins_and_many_keys_count_from_the_number_on() -> None:
 def test_no_cap_and_no_expiry_are_about_their_absence_and_nothing_else() -> None:
     assert codes(key(consumptionLimits={"usd": None, "diem": None}, currentPeriodUsage=...)) == {"no_cap"}
     assert codes(key(consumptionLimits={}, currentPeriodUsage=...)) == {"no_cap"}
-    assert codes(key(consumptionLimits={"usd": 0}, currentPeriodUsage=...)) == set()
+    assert codes(key(consumptionLimits={"usd": 0}, currentPeriodUsage=...)) == {"half_capped"}
+    assert codes(key(consumptionLimits={"usd": 0, "diem": 0}, currentPeriodUsage=...)) == set()
     assert codes(key(expiresAt=None)) == {"no_expiry"}
     assert codes(key(description="")) == codes(key(description=" \u200b")) == {"description_missing"}
 
@@ -176,13 +178,26 @@ def test_a_key_that_was_billed_is_in_use_whatever_its_last_use_says() -> None:
 
 
 def test_evidence_tells_the_numbers() -> None:
-    near = the("cap_nearly_reached", key(currentPeriodUsage={"usd": "9.1", "diem": "12.5"}))
+    near = the("cap_reached", key(currentPeriodUsage={"usd": "9.1", "diem": "12.5"}))
     assert near.severity == "high"
+    assert the("cap_nearly_reached", key(currentPeriodUsage={"usd": "9.9", "diem": "0"})).severity == "medium"
     assert near.evidence.startswith("spent 9.1 of 10 USD (91 %), 12.5 of 10 DIEM (125 %) this MONTH; last used")
     idle = the("unused", key(lastUsedAt=at(days=41), createdAt=at(days=300), usage=...))
     assert idle.evidence == "last used 2026-10-08 (41 d ago); made 2026-01-22 (300 d ago)"
     free = the("no_cap", key(consumptionLimits={}, usage={"trailingSevenDays": {"usd": "12.34", "diem": "0"}}))
     assert free.evidence == "spent 12.34 USD, 0 DIEM in 7 days; last used 2026-11-18 (2 h ago)"
+
+
+def test_a_cap_in_one_currency_leaves_the_other_open() -> None:
+    usd_only: Json = {"consumptionLimits": {"usd": 20}, "currentPeriodUsage": {"usd": "1", "diem": "0"}}
+    found = the("half_capped", key(**usd_only))
+    assert (found.severity, found.fix.tool) == ("low", "venice_update_api_key")
+    assert found.fix.arguments["consumption_limit"] == {"diem": 10}
+    assert found.evidence.startswith("20 USD per MONTH, no DIEM cap; spent 0 DIEM in 7 days")
+    assert codes(key(**usd_only), no_diem=True) == set()
+    assert codes(key(consumptionLimits={"diem": 20}, currentPeriodUsage=...), no_diem=True) == {"half_capped"}
+    wanted = [KeyRules(require_caps=("diem",))]
+    assert codes(key(**usd_only), rules=wanted) == {"policy_cap"}
 
 
 def test_duplicates_are_all_but_the_one_used_last() -> None:

@@ -211,7 +211,7 @@ def test_no_description_can_add_or_forge_a_line(description: str, other: str) ->
     assert lines_of(forged)[1:] == lines_of(calm)[1:]
     assert lines_of(forged)[0].count('"') == 2
     made = NewKeySettings(api_key_type="INFERENCE", description=description, usd_cap=1)
-    assert len(lines_of(about_create(made, destination=Destination("file", path=other), now=NOON))) == 4
+    assert len(lines_of(about_create(made, destination=Destination("file", path=other), now=NOON))) == 5
     changed = about_update(key_of(description=other), KeyChange(id="x", description=description), NOON)
     assert len(lines_of(changed)) == len(lines_of(about_update(key_of(), KeyChange(id="x", description="z"), NOON)))
 
@@ -259,8 +259,38 @@ def test_the_decisive_facts_stand_in_the_first_three_lines() -> None:
 
 def test_caps_are_worded_plainly() -> None:
     assert caps(None, None, "MONTH") == "no cap"
-    assert caps(0, None, "EPOCH") == "0 USD (blocked) per UTC day"
+    assert caps(0, None, "EPOCH") == "0 USD (blocked) per UTC day; DIEM: no cap"
+    assert caps(None, 3, "MONTH") == "3 DIEM per UTC month; USD: no cap"
     assert caps(5, 2.5, "LIFETIME") == "5 USD and 2.5 DIEM in its lifetime"
+
+
+ZEROS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
+    ({}, {"usd_cap": 0.0}, ["USD cap of 0 blocks USD only; it may go on with DIEM"]),
+    ({}, {"usd_cap": 5.0, "diem_cap": 0.0}, ["DIEM cap of 0 blocks DIEM only; it may go on with USD"]),
+    ({"diem": 0.0}, {"usd_cap": 0.0, "diem_cap": 0.0}, ["USD cap of 0 blocks it"]),
+    ({}, {"usd_cap": 0.0, "diem_cap": 0.0}, ["USD cap of 0 and DIEM cap of 0 block it"]),
+]
+
+
+@pytest.mark.parametrize(("before", "change", "told"), ZEROS, ids=str)
+def test_only_caps_of_0_in_both_currencies_are_said_to_block_a_key(
+    before: dict[str, Any], change: dict[str, Any], told: list[str]
+) -> None:
+    key = key_of(consumption_limits=Caps(usd=5, **before))
+    assert list(about_update(key, KeyChange(id="x", **change), NOON).risks) == told
+
+
+def test_what_a_place_needs_attention_for_stands_in_short_lines_of_its_own_before_the_rest() -> None:
+    made = NewKeySettings(api_key_type="ADMIN", description="x", usd_cap=5)
+    place = Destination("dotenv", path=f"/srv/{'deep/' * 30}.env", variable="KEY")
+    notes = ("its secret replaces the value there", "git does not ignore this file", "a third that makes it long " * 3)
+    lines = lines_of(about_create(made, destination=place, now=NOON, notes=notes))
+    assert lines[1] == "ATTENTION: its secret replaces the value there; git does not ignore this file."
+    assert lines[2].startswith("HIGH RISK")
+    assert lines[3].startswith("ATTENTION: a third")
+    (saved,) = [line for line in lines if "Its secret goes to" in line]
+    assert "ATTENTION" not in saved
+    assert lines.index(saved) > 3
 
 
 @pytest.mark.parametrize("era", ERAS)

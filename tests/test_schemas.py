@@ -414,7 +414,7 @@ def test_what_a_model_sees_of_venice_revoke_api_key(tools: dict[str, Tool]) -> N
                 "idempotentHint": True,
                 "openWorldHint": True,
             },
-            "description": "Revoke a key for good after a person approved it; whatever uses it fails at once. Check last use first. To pause a key instead, update its cap to 0.",
+            "description": "Revoke a key for good after a person approved it; whatever uses it fails at once. Check last use first. To pause a key instead, update it with {'consumption_limit':{'usd':0,'diem':0}}.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,
@@ -718,7 +718,7 @@ def test_what_a_model_sees_of_venice_get_rate_limit_log(tools: dict[str, Tool]) 
             "input": {
                 "type": "object",
                 "additionalProperties": False,
-                "properties": {"limit": {"default": 50, "maximum": 50, "minimum": 1, "type": "integer"}},
+                "properties": {"limit": {"default": 10, "maximum": 50, "minimum": 1, "type": "integer"}},
             },
         }
     )
@@ -985,7 +985,7 @@ def test_what_a_model_sees_of_venice_scan_for_leaked_keys(tools: dict[str, Tool]
                 "idempotentHint": True,
                 "openWorldHint": True,
             },
-            "description": "Find Venice keys and wallet keys left in files and git history on this machine, and which of them are live. Use it when a key may have leaked or before publishing code. Nothing found is shown, sent or stored but path, line, kind and last six; nothing is changed. Live ones: rotate or revoke.",
+            "description": "Find Venice keys and wallet keys left in files and git history on this machine, and which of them are live. Use it when a key may have leaked or before publishing code. Nothing found is shown, sent or stored but path, line, kind and last six; nothing is changed. Live ones: rotate or revoke, unless told as kept. respect_gitignore leaves out what is not published.",
             "input": {
                 "type": "object",
                 "additionalProperties": False,

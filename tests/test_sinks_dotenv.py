@@ -85,7 +85,7 @@ def test_the_value_is_exchanged_and_all_else_stays(folder: Path) -> None:
     path.write_bytes(b'# \xff\r\nexport VENICE_API_KEY = "old" # why\r\nB=1')
     path.chmod(0o644)
     prepared = ready(path)
-    assert prepared.notes == ("replaces the value it has now", "only its owner can read the file from then on")
+    assert prepared.notes == ("its secret replaces the value there", "only its owner can read the file from then on")
     prepared.write(Secret(KEY))
     assert path.read_bytes() == b'# \xff\r\nexport VENICE_API_KEY = "%b" # why\r\nB=1' % KEY.encode()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -184,6 +184,29 @@ def test_an_expiry_within_this_second_is_not_sent_as_one_that_has_passed(days: f
 @given(st.timedeltas(min_value=timedelta(days=-40_000), max_value=timedelta(days=40_000)))
 def test_how_far_away_a_time_is_says_its_direction(delta: timedelta) -> None:
     said = away(NOON + delta, NOON)
-    assert said.startswith("in ") != said.endswith(" ago")
-    assert re.search(r"\d+ (d|h|min|s)\b", said)
     assert span(delta) == span(-delta)
+    if abs(delta) < timedelta(seconds=0.5):
+        assert said == "just now"
+        return
+    assert said.startswith("in ") != said.endswith(" ago")
+    assert re.search(r"[1-9]\d* (d|h|min|s)\b", said)
+
+
+def seconds_in(said: str) -> int:
+    units = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+) (\w+)", said))
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=40)))
+def test_a_duration_is_the_nearest_one_that_can_be_said(delta: timedelta) -> None:
+    exactly, said = delta.total_seconds(), span(delta)
+    step = next(
+        (size for least, size in ((14 * 86_400, 86_400), (86_400, 3_600), (60, 60)) if seconds_in(said) >= least), 1
+    )
+    assert abs(seconds_in(said) - exactly) <= step / 2
+    assert not re.search(r"\b(24 h|60 min|60 s)\b", said)
+
+
+@pytest.mark.parametrize(("days", "said"), [(1, "1 d"), (3, "3 d"), (13.999999, "14 d"), (1 / 24, "1 h"), (90, "90 d")])
+def test_a_term_that_began_a_moment_ago_reads_as_it_was_given(days: float, said: str) -> None:
+    assert span(timedelta(days=days, milliseconds=-800)) == said

@@ -9,28 +9,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from venice_mcp.errors import VeniceError
+from venice_mcp.operating import approve_command
 from venice_mcp.questions import recorded
 from venice_mcp.store import REFUSED_ON_TERMINAL, Approval, Store, actor
 from venice_mcp.text import away, plain
 
 _USER_ERROR = 2
+_ELSEWHERE = " If the server runs as another user or keeps its record elsewhere, be that user or give --state-dir."
 _NO_CUT = 10_000  # what is approved must be seen whole
 
 
-def approve(code: str | None, state_dir: Path) -> int:
-    """Ask on the terminal about one waiting request, or list what waits. Exit status 0 only for a recorded answer."""
-    store = Store(state_dir)
+def approve(code: str | None, state_dir: Path, *others: Path) -> int:
+    """Ask on the terminal about one waiting request, or list what waits. Exit status 0 only for a recorded answer.
+
+    `others` are folders to look in for what is not in `state_dir`.
+    """
     now = datetime.now(UTC)
     actor.set(f"terminal, user {_user()}")
+    code = code.strip().upper() if code is not None else None
     try:
+        store = _store_with(code, [state_dir, *others], now)
         if not store.record.exists():
-            # Looking must not make an empty record where somebody mistyped a folder.
-            return _say(f"Nothing was ever asked for in {state_dir}.", 0 if code is None else _USER_ERROR)
+            return _say(f"Nothing was ever asked for in {state_dir}.{_ELSEWHERE}", 0 if code is None else _USER_ERROR)
         if code is None:
-            return _list(store.approvals.waiting(now), now)
-        approval = store.approvals.get(code.strip().upper(), now)
+            return _list(store, now)
+        approval = store.approvals.get(code, now)
         if approval is None:
-            return _say(f"There is no request {plain(code, 20)} in {state_dir}.", _USER_ERROR)
+            return _say(f"There is no request {plain(code, 20)} in {state_dir}.{_ELSEWHERE}", _USER_ERROR)
         if approval.state != "pending":
             return _say(f"Request {approval.code} is not waiting: it is {approval.state}.", 1)
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -42,15 +47,26 @@ def approve(code: str | None, state_dir: Path) -> int:
         return _say(f"{error.what} {error.next_step}", 1)
 
 
-def _list(waiting: list[Approval], now: datetime) -> int:
-    pending = [item for item in waiting if item.state == "pending"]
+def _store_with(code: str | None, folders: list[Path], now: datetime) -> Store:
+    """The first folder's store that has the request, or with no code any; else that of the first folder."""
+    stores = [Store(folder) for folder in dict.fromkeys(folders)]
+    for store in stores:
+        # Looking must not make an empty record where somebody mistyped a folder.
+        if store.record.exists() and (code is None or store.approvals.get(code, now) is not None):
+            return store
+    return stores[0]
+
+
+def _list(store: Store, now: datetime) -> int:
+    pending = [item for item in store.approvals.waiting(now) if item.state == "pending"]
     for item in pending:
         sys.stdout.write(
             f"{item.code}  {plain(str(item.data['headline']), 120)}"
             f"  ({where(item.account)}; expires {away(item.expires_at, now)})\n"
+            f"  to decide: {approve_command(item.code, store.folder)}\n"
         )
-    hint = "Decide with: venice-mcp approve CODE\n" if pending else "Nothing waits for approval.\n"
-    sys.stdout.write(hint)
+    if not pending:
+        sys.stdout.write("Nothing waits for approval.\n")
     return 0
 
 

@@ -1,6 +1,5 @@
 """Questions: what a person will be shown is frozen on record, and their answer judged. Nothing is used up here."""
 
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Literal, cast
@@ -9,14 +8,15 @@ import anyio.to_thread
 from mcp.server.mcpserver.resolve import AcceptedElicitation, DeclinedElicitation
 
 from venice_mcp.changes import Changes
-from venice_mcp.errors import ArgumentError, VeniceError
+from venice_mcp.errors import ApprovalPending, ArgumentError, VeniceError
 from venice_mcp.gatekeeping import Gatekeeper
+from venice_mcp.operating import approve_command
 from venice_mcp.patience import DENIALS_COUNT_FOR, asking_again
 from venice_mcp.proposals import Answer, Approved, Case, Proposal, Standing, Verdict, confirms, digest
 from venice_mcp.secrets import Redactor
 from venice_mcp.settings import Settings
 from venice_mcp.store import Approval, Store
-from venice_mcp.systems import as_command
+from venice_mcp.text import plain, span
 
 _SENT = ("intent", "deliver_to", "steps")
 """What of a proposal reaches Venice or a destination, and so may not be altered after it was shown."""
@@ -57,10 +57,7 @@ class Cases:
             VeniceError: policy forbids it, or a person said no to it a moment ago.
         """
         account = await self._account()
-        case = await anyio.to_thread.run_sync(self._open_case, proposal, account)
-        if case.approval.state == "pending":
-            self.changes.of_record()
-        return case
+        return await anyio.to_thread.run_sync(self._open_case, proposal, account)
 
     def _open_case(self, proposal: Proposal, account: str) -> Case:
         now = self._now()
@@ -147,7 +144,7 @@ class Cases:
                 code="declined",
             )
         if not isinstance(outcome, AcceptedElicitation):
-            raise self.unanswered(case.approval, "The question was closed without an answer.")
+            raise self.unanswered(case.approval, "the question was closed without an answer")
         data = cast("object", outcome.data)
         if isinstance(data, Standing):
             return self._judge_unasked(case, data)
@@ -169,18 +166,27 @@ class Cases:
             return Approved(case, case.unasked.how)
         lacking = self.gate.lacking(case)
         why = (
-            "Policy takes approvals from a terminal only."
+            "policy takes approvals from a terminal only"
             if standing.reason == "terminal"
-            else "This client cannot ask a person."
+            else "this client cannot ask a person"
         )
-        raise self.unanswered(case.approval, f"{lacking} {why}".strip())
+        raise self.unanswered(case.approval, why, lacking)
 
-    def unanswered(self, approval: Approval, why: str) -> VeniceError:
-        """What to tell when nobody answered: the request stays open, and how a person can approve it."""
-        return VeniceError(
-            f"{why} The request waits for a person's approval until {approval.expires_at:%H:%M} UTC.",
-            next_step="Ask the person to run this in their own terminal, then call this tool again with the same"
-            f" arguments: {approve_command(approval.code, self.store)}",
+    def unanswered(self, approval: Approval, why: str, lacking: str = "") -> VeniceError:
+        """What to tell when nobody answered: the request stays open, and how a person can approve it.
+
+        Args:
+            approval: the request.
+            why: nobody answered, without a full stop.
+            lacking: what an allowance lacks to go unasked, as a sentence.
+        """
+        headline = self._redactor.redact(plain(str(approval.data["headline"]), 200)).rstrip("?")
+        end = approval.expires_at
+        return ApprovalPending(
+            f"Nothing was done: {why}, so a person must first approve *{headline}* by running the next line in a"
+            f" terminal of their own (not you) within {span(end - self._now())}, until {end:%H:%M} UTC:"
+            f"\n{approve_command(approval.code, self.store.folder)}",
+            next_step=f"When they say it is approved, call this tool again with the same arguments. {lacking}".strip(),
             code="approval_pending",
         )
 
@@ -190,9 +196,3 @@ class Cases:
 
     async def _settle(self, case: Case, kind: Literal["denied", "superseded"], how: str) -> None:
         await anyio.to_thread.run_sync(lambda: self.store.approvals.settle(case.code, kind, how, self._now()))
-        self.changes.of_record()
-
-
-def approve_command(code: str, store: Store) -> str:
-    """One complete command for another terminal. -P keeps the folder it is run in out of Python's search path."""
-    return as_command([sys.executable, "-P", "-m", "venice_mcp", "approve", code, "--state-dir", str(store.folder)])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 from venice_mcp import __version__
+from venice_mcp.policy.places import trusted_state_dir
 from venice_mcp.settings import SCENARIOS, Settings, load, state_dir_in_use
 from venice_mcp.text import plain
 
@@ -35,7 +36,9 @@ def run(arguments: Sequence[str]) -> int:
         from venice_mcp.approving import approve
 
         # No key is looked at here: approving is for people, and needs none.
-        return approve(options.code, state_dir_in_use(os.environ, state_dir))
+        usual = trusted_state_dir()
+        others = [usual] if state_dir is None and usual is not None else []
+        return approve(options.code, state_dir_in_use(os.environ, state_dir), *others)
     if command in ("audit-log", "purge"):
         return _record(options, command)
     if command == "install":

@@ -11,6 +11,8 @@ import anyio
 from venice_mcp import __version__
 from venice_mcp.app import App
 from venice_mcp.errors import VeniceError
+from venice_mcp.operating import command
+from venice_mcp.policy.places import operator_file
 from venice_mcp.policy.summary import summary
 from venice_mcp.secrets import Redactor
 from venice_mcp.settings import VARIABLES, KeyKind, Settings
@@ -136,7 +138,8 @@ async def _record(app: App) -> Check:
     except VeniceError as error:
         return Check("record", "problem", error.what, error.next_step)
     if verdict.broken is not None:
-        return Check("record", "problem", f"{app.store.path}: {verdict.why}", "See venice-mcp audit-log verify.")
+        verify = command("audit-log", "verify", "--state-dir", str(app.store.folder))
+        return Check("record", "problem", f"{app.store.path}: {verdict.why}", f"See {verify}")
     return Check("record", "ok", f"{app.store.path}; {len(waiting)} waiting; intact up to entry {verdict.entries}")
 
 
@@ -145,7 +148,9 @@ def _policy(app: App) -> Check:
     if settings.policy_problem:
         return Check("policy", "problem", settings.policy_problem, "Until then nothing is written.")
     if not settings.policy_sources:
-        return Check("policy", "ok", "none; every write needs a person's approval")
+        own = operator_file()
+        looked = f"; looked for {own}" if own is not None else ""
+        return Check("policy", "ok", f"none{looked}; every write needs a person's approval")
     return Check("policy", "ok", f"{', '.join(settings.policy_sources)}: {'; '.join(summary(settings.policy))}")
 
 

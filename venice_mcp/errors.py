@@ -58,6 +58,13 @@ class ArgumentError(VeniceError):
         self.argument = argument
 
 
+class ApprovalPending(VeniceError):
+    """A write that waits for a person, relayed to them by a model; so it is short, and ends with a line to run."""
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.next_step}"
+
+
 class AnswerLost(VeniceError):
     """A write was sent and no usable answer came back: it may have taken effect.
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from venice_mcp.errors import VeniceError
+from venice_mcp.operating import command
 from venice_mcp.policy.gate import Request, allowance_for, narrows_only, violations, why_not_allowed
 from venice_mcp.proposals import Case, Proposal, Step, Target, Unasked
 from venice_mcp.settings import Settings
@@ -45,7 +46,7 @@ class Gatekeeper:
         if self._settings.policy_problem:
             raise VeniceError(
                 f"Nothing is written while the policy cannot be used: {self._settings.policy_problem}",
-                next_step="The operator mends the file and restarts the server; `venice-mcp doctor` checks it.",
+                next_step=f"The operator mends the file and restarts the server; `{command('doctor')}` checks it.",
                 code="policy_unusable",
             )
         broken = violations(self._settings.policy, request, self._now())

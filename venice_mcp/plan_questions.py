@@ -11,7 +11,6 @@ from venice_mcp.questions import (
     STOPPING,
     VCU_DROPPED,
     Question,
-    attention,
     caps,
     creation_risks,
     key_caps,
@@ -20,10 +19,12 @@ from venice_mcp.questions import (
     shown,
     stopping,
     target_risks,
+    warnings,
     widening,
 )
 from venice_mcp.secrets import Destination
 from venice_mcp.secrets.delivery import described
+from venice_mcp.store import MAKING_PACE, Replacement
 from venice_mcp.text import away, exact, parse_time, plain, plural, quoted, when
 
 _MANY = 10
@@ -41,7 +42,7 @@ def about_rotation(
     leaked: bool,
     own: bool,
     at_once: bool,
-    replaced_at: datetime | None,
+    before: Replacement | None,
     now: datetime,
     notes: Sequence[str] = (),
 ) -> Question:
@@ -49,9 +50,10 @@ def about_rotation(
     # Whoever uses it has the grace period to change over; without one they fail at once.
     risks = [risk for risk in target_risks(key, now, in_use=own) if leaked or at_once or "used in the last" not in risk]
     risks += creation_risks(settings)
-    if replaced_at is not None:
+    if before is not None:
         # Whoever did not get the answer may ask for the same once more.
-        risks.append(f"a successor of it was made already, {away(replaced_at, now)}")
+        made = f": ...{plain(before.last6, 6)}" if before.last6 else ""
+        risks.append(f"a successor of it was made already, {away(before.at, now)}{made}")
     end = parse_time(settings.expires_at)
     if end is not None and end - now < STOPPING:
         risks.append("the successor expires within a day")
@@ -60,12 +62,13 @@ def about_rotation(
     first = "First it is revoked, at once and for good. Then a" if leaked else "A"
     spend = caps(settings.usd_cap, settings.diem_cap, settings.limit_period)
     facts = [
-        f"{first} successor is made ({spend}; expires {when(settings.expires_at, now)}) and saved to"
-        f" {described(destination)}. {attention(notes)}".rstrip(),
-        "" if leaked else f"Once Venice answers a read with the new key, the old one ends: {ending}.",
+        *warnings(notes),
+        f"{first} successor is made: {spend}; expires {when(settings.expires_at, now)}.",
+        f"Its secret goes to {described(destination)}.",
+        "" if leaked else f"Once a read with it works, the old key ends: {ending}.",
         "Its cap counts from zero." if settings.usd_cap is not None or settings.diem_cap is not None else "",
-        f"Old key: id {plain(key.id, 40)}; {key_caps(key)}; last used {when(key.last_used_at, now)};"
-        f" expires {when(key.expires_at, now)}.",
+        f"Old key: {key_caps(key)}; last used {when(key.last_used_at, now)};"
+        f" expires {when(key.expires_at, now)}; id {plain(key.id, 40)}.",
         f"Models: {plain(settings.model_privacy or 'not stated', 20)}. Called {quoted(settings.description)}.",
         *_not_taken_over(key, settings, now),
         _UNSAVED,
@@ -108,13 +111,16 @@ def about_provisioning(
     spend = caps(first.usd_cap, first.diem_cap, first.limit_period)
     sample = [quoted(each.description) for each in settings[:_SAMPLE]]
     more = f" ... {quoted(settings[-1].description)}" if count > _SAMPLE else ""
+    # At the pace at which Venice lets keys be made; fewer take no time worth telling.
+    minutes = (count - 1) // MAKING_PACE.most
     facts = [
+        *warnings(notes),
         f"Each: {spend}; expires {when(first.expires_at, now)}. Together: {_exposure(first, count)}.",
-        f"Their secrets go to {where}, never into the chat. {attention(notes)}".rstrip(),
+        f"Their secrets go to {where}, never into the chat.",
         f"They are called {', '.join(sample)}{more}.",
         f"There already under such a name, and left alone: {plural(skipped, 'key')}." if skipped else "",
         f"The account has {active} active keys and will have {active + count}; Venice allows {MAX_ACTIVE_KEYS}."
-        f" At 20 a minute this takes about {max(1, count // 20)} min.",
+        + (f" At {MAKING_PACE.most} a minute this takes about {minutes} min." if minutes else ""),
         f"Models: {first.model_privacy}." if first.model_privacy else "",
         f"Addresses: {shown('ip_allowlist', list(first.ip_allowlist), now)}." if first.ip_allowlist else "",
         _UNSAVED,
@@ -129,13 +135,13 @@ def about_provisioning(
 
 def _exposure(settings: NewKeySettings, count: int) -> str:
     """What all of them together may spend in one window."""
-    parts = [
-        f"{exact(value * count)} {unit}"
-        for unit, value in (("USD", settings.usd_cap), ("DIEM", settings.diem_cap))
-        if value is not None
-    ]
+    caps_of = {"USD": settings.usd_cap, "DIEM": settings.diem_cap}
+    parts = [f"{exact(value * count)} {unit}" for unit, value in caps_of.items() if value is not None]
+    if not parts:
+        return "whatever the account holds"
     window = WINDOWS.get(settings.limit_period or "EPOCH", "")
-    return f"at most {' and '.join(parts)} {window}" if parts else "whatever the account holds"
+    others = "".join(f" and all the account's {unit}" for unit, value in caps_of.items() if value is None)
+    return f"at most {' and '.join(parts)} {window}{others}"
 
 
 def about_revoking(keys: Sequence[Key], now: datetime) -> Question:

@@ -5,7 +5,7 @@ comes from Venice or from the validated request, never from what a model says ab
 """
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +18,8 @@ from venice_mcp.text import exact, parse_time, plain, quoted, when
 
 RECENT_USE = timedelta(hours=24)
 _RANGES_SHOWN = 10
+_LINE = 96
+CAPS = ("usd_cap", "diem_cap")
 LOCKED_OUT = "This would lock this server itself out. "
 LOCKOUT_WORD = "LOCKOUT"
 """Asked for apart from every other approval: no plan, allowance or tick covers it."""
@@ -39,8 +41,7 @@ class Question:
         how = f"Type {self.word} to approve." if self.word else "Tick the box to approve."
         facts = list(self.facts)
         lines = [self.headline, *facts[:1]]
-        if self.risks:
-            lines.append("HIGH RISK: " + "; ".join(self.risks) + ".")
+        lines += [f"HIGH RISK: {line}." for line in packed(self.risks, "; ")]
         return "\n".join([*lines, *facts[1:], f"{how} Anything else changes nothing. Approval {code}."])
 
 
@@ -50,7 +51,7 @@ def recorded(data: Mapping[str, Any]) -> Question:
 
 
 def caps(usd: float | None, diem: float | None, period: str | None, vcu: float | None = None) -> str:
-    """`50 USD and 10 DIEM per UTC month`, `no cap`, `0 USD (blocked) per UTC day`."""
+    """`50 USD and 10 DIEM per UTC month`, `no cap`, `0 USD (blocked) per UTC day; DIEM: no cap`."""
     parts = [
         f"{exact(value)} {unit}" + (" (blocked)" if value == 0 else "")
         for unit, value in (("USD", usd), ("DIEM", diem), ("VCU (deprecated)", vcu))
@@ -59,7 +60,9 @@ def caps(usd: float | None, diem: float | None, period: str | None, vcu: float |
     if not parts:
         return "no cap"
     window = WINDOWS.get(period or "EPOCH") or f"per {plain(period or '', 20)}"
-    return " and ".join(parts) + f" {window}"
+    # Each currency is capped by itself, and DIEM is charged first.
+    without = [unit for unit, value in (("USD", usd), ("DIEM", diem)) if value is None]
+    return f"{' and '.join(parts)} {window}" + (f"; {without[0]}: no cap" if len(without) == 1 else "")
 
 
 def about_create(
@@ -126,8 +129,8 @@ def about_update(key: Key, change: KeyChange, now: datetime, *, in_use: bool = F
     return Question(
         headline=f"{LOCKED_OUT if locked_out else ''}Change the {named_key(key)}?",
         facts=(
-            # One fact for what decides: a dialog may show only three lines.
-            " ".join(lines),
+            # In few lines what decides: a dialog may show only three.
+            *(packed(lines, " ") or [""]),
             f"Last used {when(key.last_used_at, now)}; created {when(key.created_at, now, 'unknown')}."
             f" Id {plain(key.id, 40)}.",
         ),
@@ -155,7 +158,7 @@ def target_risks(key: Key, now: datetime, *, in_use: bool = False) -> tuple[str,
 def widening(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """In which ways the key could do more than before."""
     found: list[str] = []
-    for name in ("usd_cap", "diem_cap"):
+    for name in CAPS:
         old, new = before[name], after[name]
         if old is not None and (new is None or new > old):
             found.append(f"{label(name)} is {'removed' if new is None else 'raised'}")
@@ -176,9 +179,7 @@ def widening(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, 
 
 def stopping(before: Mapping[str, Any], after: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
     """In which ways the key would stop working."""
-    found = [
-        f"{label(name)} of 0 blocks it" for name in ("usd_cap", "diem_cap") if after[name] == 0 and before[name] != 0
-    ]
+    found = blocking({name: after[name] for name in CAPS if after[name] == 0 and before[name] != 0}, after)
     end = parse_time(after["expires_at"])
     if end is not None and after["expires_at"] != before["expires_at"] and end - now < STOPPING:
         found.append("it expires within a day")
@@ -187,9 +188,18 @@ def stopping(before: Mapping[str, Any], after: Mapping[str, Any], now: datetime)
     return tuple(found)
 
 
+def blocking(zero: Iterable[str], after: Mapping[str, Any]) -> list[str]:
+    """What the new caps of 0 named by `zero` block: the key only if the other currency is at 0 too."""
+    if all(after[name] == 0 for name in CAPS):
+        named = " and ".join(f"{label(name)} of 0" for name in zero)
+        return [f"{named} {'block' if ' and ' in named else 'blocks'} it"] if named else []
+    units = {"usd_cap": ("USD", "DIEM"), "diem_cap": ("DIEM", "USD")}
+    return [f"{label(name)} of 0 blocks {units[name][0]} only; it may go on with {units[name][1]}" for name in zero]
+
+
 def lockout(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """In which ways whoever runs on the key would be cut off from Venice, now or later."""
-    found = [f"{label(name)} of 0" for name in ("usd_cap", "diem_cap") if after[name] == 0 and before[name] != 0]
+    found = [f"{label(name)} of 0" for name in CAPS if after[name] == 0 and before[name] != 0]
     old, new = parse_time(before["expires_at"]), parse_time(after["expires_at"])
     if after["expires_at"] != before["expires_at"] and after["expires_at"] and not (old and new and new >= old):
         found.append("an expiry")
@@ -259,6 +269,22 @@ def attention(notes: Sequence[str]) -> str:
     return f"ATTENTION: {'; '.join(notes)}." if notes else ""
 
 
+def warnings(notes: Sequence[str]) -> list[str]:
+    """The same for a question, in lines that stay short."""
+    return [attention([line]) for line in packed(notes, "; ")]
+
+
+def packed(parts: Sequence[str], between: str) -> list[str]:
+    """Parts put together to as few lines as stay short: a terminal may cut what is longer than it is wide."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(between) + len(part) <= _LINE:
+            lines[-1] += between + part
+        else:
+            lines.append(part)
+    return lines
+
+
 def named_key(key: Key) -> str:
     return f"{plain(key.api_key_type, 20)} key {quoted(key.description)} ...{plain(key.last6_chars, 6)}"
 
@@ -277,17 +303,18 @@ def _creation_facts(
     notes: Sequence[str] = (),
 ) -> tuple[str, ...]:
     spend = caps(settings.usd_cap, settings.diem_cap, settings.limit_period)
-    place = (
-        f"Its secret goes to {described(destination)}; if saving fails, the key is"
-        f" {'revoked again' if can_revoke else 'lost and must be revoked by hand'}."
-        if destination.kind != "display"
-        else "Its secret will be shown in the chat, once, and stays in the chat's history."
-    )
+    place = "Its secret will be shown in the chat, once, and stays in the chat's history"
     more = [f"Models: {settings.model_privacy}"] if settings.model_privacy else []
     if settings.ip_allowlist:
         more.append(f"Addresses: {shown('ip_allowlist', list(settings.ip_allowlist), now)}")
+    if destination.kind != "display":
+        place = f"Its secret goes to {described(destination)}"
+        undone = "revoked again" if can_revoke else "lost and must be revoked by hand"
+        more.append(f"If saving fails, the key is {undone}")
     return (
+        # In lines of their own, and first.
+        *warnings(notes),
         f"Cap: {spend}. Expires: {when(settings.expires_at, now)}.",
-        f"{place} {attention(notes)}".rstrip(),
+        f"{place}.",
         *(f"{item}." for item in more),
     )

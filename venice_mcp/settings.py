@@ -25,6 +25,9 @@ IN_PROCESS_URL = "http://sandbox.invalid/api/v1"
 """Never resolved: requests to it go to the sandbox inside this process."""
 KEYRING_SERVICE = "venice-mcp"
 NOT_CONFIGURED = "not configured"
+HOST_VARIABLE = "VENICE_MCP_HOST"
+"""What started this server, where that tells how it is configured. Set by the launcher, not by people."""
+PLUGIN = "plugin"
 SCENARIOS = (
     "empty",
     "demo",
@@ -104,6 +107,7 @@ class Settings:
         policy_sources: the files and variables the rules come from.
         allowances_hold: whether the record with the budgets is where the operator has it, so that nobody starts
             them anew by naming another. If not, `policy` lets nothing go unasked.
+        host: `plugin` when the plugin of Claude Code started it, else empty. It only words what to do.
     """
 
     mode: Literal["live", "sandbox", "loopback"]
@@ -121,6 +125,7 @@ class Settings:
     policy_problem: str | None = None
     policy_sources: tuple[str, ...] = ()
     allowances_hold: bool = False
+    host: str = ""
 
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
@@ -189,6 +194,7 @@ def load(
         policy_problem=rules.problem,
         policy_sources=rules.sources,
         allowances_hold=hold,
+        host=PLUGIN if env.get(HOST_VARIABLE, "").strip() == PLUGIN else "",
         proxy=policy.proxy if live else None,
         ca_file=policy.ca_file if live else None,
     )

@@ -63,8 +63,10 @@ _NEW_KEY = f"""\
 1. Propose the whole key in one go and ask once for what is missing: what uses it and where (`description`), type, cap
    and window (`consumption_limit`, `limit_period`), expiry (`expires_in_days`), where the secret goes (`deliver_to`).
    - INFERENCE, unless a program itself makes keys or reads billing; ask what an ADMIN key is for.
-   - A cap a little above the expected use. An expiry for people, customers and trials.
-   - The app's `.env` (kind dotenv, absolute path), a new file or the keyring. In the chat only if they want it there.
+   - A cap a little above the expected use: in USD and DIEM when the account has both, for one leaves the other open.
+   - An expiry for people, customers and trials.
+   - The app's `.env` (kind dotenv, absolute path, variable: the name the app reads), a new file or the keyring. In the
+     chat only if they want it there.
 2. `venice_list_api_keys` with `text`: if there is one for this use already, say so and ask. One key per use.
 3. `venice_create_api_key`. For many keys from one list: `venice_provision_api_keys`, never a loop of creates.
 4. Tell last six, cap, expiry, where the secret went and what has to be restarted. If it was displayed, do not repeat
@@ -88,8 +90,9 @@ _ROTATE = f"""\
 _REVOKE = f"""\
 1. Find the key with `venice_find_api_key`, which also tells whether this server runs on it, or `venice_list_api_keys`;
    look at type and last use with `venice_get_api_key`.
-2. One that was used in the last days is in use somewhere: say so, and offer to pause it with a cap of 0
-   (`venice_update_api_key`, can be undone) or to rotate it. Revoking cannot be undone.
+2. One that was used in the last days is in use somewhere: say so, and offer to rotate it, which leaves its users time,
+   or to pause it (`venice_update_api_key` with `consumption_limit` {{"usd":0,"diem":0}}): they fail too, but it can be
+   undone. A 0 in one currency stops nothing while the other is open. Revoking cannot be undone.
 3. `venice_revoke_api_key` with its id. Several: `venice_revoke_api_keys`, in one call, with ids the person has seen.
 4. Tell what was revoked and what fails from now on.
 
@@ -132,9 +135,11 @@ _SPEND = f"""\
 
 _LEAKS = f"""\
 1. Settle the folders: the project's own, as an absolute path, unless another was named; ask before a home folder.
-2. `venice_scan_for_leaked_keys` with `folders`, and `git_history` before publishing or when something was pushed.
-3. Live keys first, and unknown ones count as live: path, line, last six, and what uses the key. Ask what to do with
-   each: replace it at once when something uses it, else revoke it. Then the file, then the history.
+2. `venice_scan_for_leaked_keys` with `folders`. "May I publish this?": `git_history` and `respect_gitignore`, as what
+   git ignores is not published. When something was pushed: `git_history`.
+3. Live keys first, and unknown ones count as live: path, line, last six, what git does with the file, what uses the
+   key. One whose row says kept lies where it belongs: leave it. Ask what to do with each of the others: replace it at
+   once when something uses it, else revoke it. Then the file, then the history.
 4. Say what was not reached: a scan that was cut short proves nothing.
 
 A wallet key cannot be revoked; its funds must move. Never open a file that was named to read the key in it, and repeat

@@ -97,24 +97,29 @@ def to_wire(moment: datetime) -> str:
 
 
 def span(delta: timedelta) -> str:
-    """A duration in its two largest units: 3 d 4 h, 12 min, 40 s."""
-    seconds = round(abs(delta.total_seconds()))
-    if seconds >= 14 * 86400:
-        return f"{round(seconds / 86400)} d"
-    days, rest = divmod(seconds, 86400)
-    hours, rest = divmod(rest, 3600)
-    minutes, secs = divmod(rest, 60)
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{minutes} min" if minutes else f"{secs} s"
+    """A duration in its two largest units, rounded to the smaller one: 3 d 4 h, 12 min, 40 s.
+
+    Three days that began a moment ago are 3 d, not 2 d 23 h.
+    """
+    exactly = abs(delta.total_seconds())
+    minutes, hours = round(exactly / 60), round(exactly / 3600)
+    if round(exactly) < 60:
+        return f"{round(exactly)} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    if hours < 14 * 24:
+        return f"{hours // 24} d {hours % 24} h" if hours % 24 else f"{hours // 24} d"
+    return f"{round(exactly / 86400)} d"
 
 
 def away(moment: datetime, now: datetime) -> str:
-    """`in 3 d 4 h` or `12 min ago`."""
+    """`in 3 d 4 h`, `12 min ago`, or `just now` within half a second."""
     delta = moment - now
-    return f"in {span(delta)}" if delta >= timedelta(0) else f"{span(delta)} ago"
+    if round(abs(delta.total_seconds())) == 0:
+        return "just now"
+    return f"in {span(delta)}" if delta > timedelta(0) else f"{span(delta)} ago"
 
 
 def when(value: str | None, now: datetime, none: str = "never") -> str:

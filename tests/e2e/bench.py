@@ -403,6 +403,11 @@ def done(result: CallToolResult) -> Json:
     return result.structured_content
 
 
+def changed_nothing(said: str) -> bool:
+    """Whether an answer tells that nothing came of the call."""
+    return any(f"Nothing was {what}" in said for what in ("changed at Venice.", "sent to Venice", "done: "))
+
+
 def failed(result: CallToolResult) -> str:
     """The text of a result that is an error."""
     assert result.is_error, text_of(result)

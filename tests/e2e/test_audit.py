@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.e2e.bench import KEYS, Json, Person, World, done, failed, operated, text_of, world
+from tests.e2e.bench import KEYS, Forward, Json, Person, World, done, failed, operated, text_of, world
 from venice_mcp.tools import TOOLS
 
 pytestmark = pytest.mark.anyio
@@ -17,6 +18,7 @@ STRICT = (
     "[keys]\nmax_days = 30\nrequire_caps = ['usd']\nmodel_privacy = 'PRIVATE_TEXT'\n"
     "description = '[a-z0-9 ()-]+'\nmax_cap.MONTH.usd = 60\n"
 )
+KEY_WITH_USD_CAP = {"apiKeyType": "INFERENCE", "description": "app", "consumptionLimit": {"usd": 5}}
 NASTY = "|`<b>\\" * 12
 """Costs most where it is quoted in JSON."""
 
@@ -48,6 +50,25 @@ async def test_auditing_five_hundred_keys_takes_one_request_and_two_thousand_tok
     assert (len(venice.edge.sent), venice.edge.writes) == (1, [])
     assert size(result) / 4 <= 2_000
     assert done(result)["counts"]["no_cap"] == 126
+
+
+@pytest.mark.parametrize("diem", [None, 0, 12.5])
+async def test_a_usd_cap_alone_is_no_finding_where_the_account_is_known_to_have_no_diem(
+    tmp_path: Path, diem: float | None
+) -> None:
+    venice = world(tmp_path, scenario="empty")
+    await venice.venice("POST", "/api_keys", json=KEY_WITH_USD_CAP)
+
+    async def staking(request: httpx.Request, forward: Forward) -> httpx.Response:
+        if not request.url.path.endswith("/billing/balance"):
+            return await forward()
+        balance = {"canConsume": True, "consumptionCurrency": "USD", "balances": {"usd": 5, "diem": diem}}
+        return httpx.Response(200, json={**balance, "diemEpochAllocation": 0})
+
+    venice.edge.hook = staking
+    counts = done(await venice.call(AUDIT))["counts"]
+    assert counts.get("half_capped", 0) == (0 if diem is None else 1)
+    assert len(venice.edge.sent) == 2
 
 
 @pytest.mark.parametrize("rules", ["", STRICT, f"{STRICT}max_cap.LIFETIME.diem = 7\n"])

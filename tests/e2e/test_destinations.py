@@ -38,7 +38,7 @@ eras = pytest.mark.parametrize("era", ERAS)
 CREATE = "venice_create_api_key"
 makers = pytest.mark.parametrize("tool", [CREATE, MINT.tool])
 NO = ("decline", "cancel", "wrong", "accept")
-WILL_BE_REVOKED = "; if saving fails, the key is revoked again."
+WILL_BE_REVOKED = "If saving fails, the key is revoked again."
 GIT = shutil.which("git")
 
 
@@ -119,7 +119,8 @@ async def test_the_question_names_the_place_and_the_secret_goes_there_only(
     venice, place, person = world(tmp_path), places(tmp_path, ring)[kind], Person()
     result = await venice.call(tool, to(place), era=era, person=person)
     (question,) = person.questions
-    assert f"Its secret goes to {place.words}{WILL_BE_REVOKED}" in question
+    assert f"Its secret goes to {place.words}." in question.splitlines()
+    assert WILL_BE_REVOKED in question.splitlines()
     assert place.words in text_of(result)
     secret, told = str(venice.described(MADE)[0]["secret"]), done(result)
     assert secret in (place.held() or "")
@@ -174,11 +175,24 @@ async def test_the_question_says_that_a_value_is_replaced_and_others_could_read_
         )
     )
     (question,) = person.questions
-    for words in ("replaces the value it has now", "sets it more than once", "only its owner can read the file"):
+    for words in ("its secret replaces the value there", "sets it more than once", "only its owner can read the file"):
         assert words in question
     secret = venice.described(MADE)[0]["secret"]
     assert env.read_text() == f"A=1\nMY_KEY=old\nB=2\nMY_KEY={secret}\n"
     assert stat.S_IMODE(env.stat().st_mode) == 0o600
+
+
+async def test_the_question_names_keys_of_the_same_description_and_the_one_it_overwrites(tmp_path: Path) -> None:
+    venice, person = world(tmp_path), Person()
+    arguments = {**CAPPED, "deliver_to": {"kind": "dotenv", "path": str(tmp_path / ".env"), "variable": "MY_KEY"}}
+    first = done(await venice.call(CREATE, arguments, person=person))
+    second = done(await venice.call(CREATE, {**arguments, "description": MADE.upper()}, person=person))
+    ending = first["last6_chars"]
+    assert f"there already under this description: 1 key ...{ending}" in person.questions[1]
+    assert f"its secret replaces the value there, the key ...{ending}, which lives on" in person.questions[1]
+    assert "there already" not in person.questions[0]
+    assert any(first["id"] in note and "lives on" in note for note in second["notes"])
+    assert venice.requests["getApiKeys"] == 4, "asked for and looked at again before, as ever"
 
 
 async def test_a_variable_that_is_free_replaces_nothing(tmp_path: Path, ring: Memory) -> None:
@@ -368,7 +382,7 @@ async def test_a_value_that_appeared_since_the_question_is_not_replaced_unsaid(
     assert done(await venice.call("venice_recover"))["open"] == []
     # The call made again asks about the value as it is now, and then it is replaced.
     done(await venice.call(CREATE, arguments, era=era, person=person))
-    assert [question.count("replaces the value it has now") for question in person.questions] == [0, 1]
+    assert [question.count("its secret replaces the value there") for question in person.questions] == [0, 1]
     assert (tmp_path / ".env").read_text() == f"MY_KEY={venice.described(MADE)[0]['secret']}\n"
 
 
@@ -403,7 +417,7 @@ async def test_an_approval_from_a_terminal_counts_for_the_value_that_was_shown_t
         private(env, after)
         assert failed(await nobody.call_tool(CREATE, arguments)).startswith(CHANGED)
         assert venice.app.store.approvals.waiting(venice.clock()) == []
-        assert "waits for a person's approval" in failed(await nobody.call_tool(CREATE, arguments))
+        assert "a person must first approve" in failed(await nobody.call_tool(CREATE, arguments))
     (anew,) = venice.app.store.approvals.waiting(venice.clock())
     assert ("replaces" in str(anew.data["facts"])) is (after == NEW_LINE)
     assert (venice.edge.writes, env.read_text()) == ([], f"{after}\n")

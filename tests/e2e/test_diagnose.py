@@ -418,8 +418,23 @@ async def test_a_limit_that_others_use_up_is_named_for_the_model(tmp_path: Path)
     cause = await first_of(venice, model=LOADS["rpm"].model)
     assert (cause["code"], cause["sure"]) == ("requests_per_minute", "likely")
     assert cause["numbers"]["hits_by_other_keys"] == 4
-    assert "by other keys of the account" in cause["sentence"]
-    assert (await first_of(venice))["code"] == "nothing_wrong"
+    assert cause["numbers"]["hits"] == 4
+    assert cause["sentence"].startswith("Other keys of this account are limited by requests per minute")
+    assert "a limit that the INFERENCE key " in cause["sentence"]
+    assert "4 requests refused" in cause["sentence"]
+    unnamed = await first_of(venice)
+    assert unnamed["code"] == "nothing_wrong"
+    assert "this key hit no limit in 24 h (other keys of the account: 4 hits)" in unnamed["sentence"]
+    await spent(venice, LOADS["rpm"])
+    both = await first_of(venice, model=LOADS["rpm"].model)
+    assert both["sentence"].startswith("The INFERENCE key ")
+    assert "4 of them made with other keys of the account" in both["sentence"]
+
+
+async def test_an_id_that_is_not_listed_may_as_well_be_mistyped(tmp_path: Path) -> None:
+    cause = await first_of(world(tmp_path, scenario="demo"), key_id="00000000-0000-4000-8000-000000000000")
+    assert (cause["code"], cause["sure"]) == ("key_not_accepted", "likely")
+    assert "revoked or expired, its id is mistyped, or it belongs to another account" in cause["sentence"]
 
 
 # --- it never makes things worse -------------------------------------------------------------------

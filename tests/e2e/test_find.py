@@ -65,7 +65,11 @@ async def test_several_keys_with_that_ending_are_all_shown_and_none_is_chosen(tm
 async def test_a_description_is_taken_exactly_before_it_is_taken_in_part(
     tmp_path: Path, wanted: str, by: str, found: list[str]
 ) -> None:
-    answer = done(await world(tmp_path).call(FIND, {"description": wanted}))
+    result = await world(tmp_path).call(FIND, {"description": wanted})
+    answer = done(result)
+    many = len(found) > 1
+    assert text_of(result).startswith(f"{len(found)} active key{'s have' if many else ' has'} ")
+    assert f'"{wanted.strip()}"' in text_of(result).splitlines()[0]
     assert (answer["by"], sorted(row["description"] for row in rows(answer))) == (by, found)
     assert bool(answer["notes"]) is (len(found) > 1)
 

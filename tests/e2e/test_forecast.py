@@ -225,7 +225,7 @@ async def test_keys_and_models_that_cost_most_come_with_share_and_cap(tmp_path: 
         assert row["usd_percent"] == round(key["totalUsd"] / total["Usd"] * 100)
         assert row["diem_percent"] == round(key["totalDiem"] / total["Diem"] * 100)
     assert len(objects(result["keys"])) + result["keys"]["left_out"] >= len(analytics["byKey"])
-    assert row_of(result["keys"], key="production-web")["cap"] == "40 DIEM/EPOCH"
+    assert row_of(result["keys"], key="production-web")["cap"] == "40 DIEM per UTC day"
     assert objects(result["models"])[0]["model"] == "Kimi K2.6"
 
 
@@ -276,7 +276,7 @@ async def test_caps_of_nothing_but_zero_are_not_said_to_hold(tmp_path: Path) -> 
         body["data"] = [key for key in body["data"] if key.get("description") == "hackathon 2025"]
 
     changing(venice, "/api_keys", change)
-    assert done(await venice.call(TOOL))["summary"].endswith("; every cap is 0, which blocks on purpose.")
+    assert done(await venice.call(TOOL))["summary"].endswith("; every cap is 0, which blocks its currency on purpose.")
 
 
 async def test_a_key_without_a_cap_is_named_as_such(tmp_path: Path) -> None:
@@ -341,7 +341,7 @@ async def test_an_unknown_key_is_an_error(tmp_path: Path) -> None:
 async def test_a_key_that_blocks_on_purpose_is_told_as_such(tmp_path: Path) -> None:
     venice = at_noon(tmp_path)
     summary = done(await venice.call(TOOL, {"key_id": venice.id_of("hackathon 2025")}))["summary"]
-    assert "a cap of 0 blocks it on purpose" in summary
+    assert "a cap of 0 blocks USD on purpose; it may go on with DIEM" in summary
 
 
 # --- parts that fail ---------------------------------------------------------------------------------

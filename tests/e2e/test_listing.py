@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.bench import Json, World, done, world
+from tests.e2e.bench import Json, World, done, text_of, world
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +110,23 @@ async def test_five_hundred_keys_come_in_pages_without_gaps_or_repeats(tmp_path:
     assert len({row["id"] for row in every}) == 500
     past = await venice.call("venice_list_api_keys", {"page": 11})
     assert done(past)["rows"] == []
+
+
+async def test_the_log_names_a_key_that_was_listed_before_and_asks_nothing_for_that(tmp_path: Path) -> None:
+    venice = world(tmp_path)
+    before = await venice.call("venice_get_rate_limit_log")
+    first = done(before)
+    columns = first["columns"]
+    rows = [dict(zip(columns, row, strict=True)) for row in first["rows"]]
+    assert (len(rows), [row["key"] for row in rows]) == (10, [None] * 10)
+    assert f"{first['total']} hits in the log (Venice keeps the last 50), the newest 10 below" in text_of(before)
+    assert rows[0]["api_key_id"] in text_of(before)
+    await venice.call("venice_list_api_keys")
+    sent = len(venice.edge.sent)
+    after = await venice.call("venice_get_rate_limit_log", {"limit": 50})
+    assert len(venice.edge.sent) == sent + 1
+    hit = dict(zip(columns, done(after)["rows"][0], strict=True))
+    (key,) = [each for each in held(venice) if each["id"] == hit["api_key_id"]]
+    assert hit["key"] == f"{name(key)} ...{last6_of(key)}"
+    assert f" | {hit['key']} | " in text_of(after)
+    assert hit["api_key_id"] not in text_of(after)

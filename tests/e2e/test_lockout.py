@@ -6,6 +6,7 @@ import pytest
 
 from tests.e2e.bench import CAPPED, ERAS, MADE, Json, Person, Typing, World, done, failed, operated, world
 from tests.e2e.terminal import on_terminal
+from tests.e2e.test_terminal import command_in
 
 pytestmark = pytest.mark.anyio
 eras = pytest.mark.parametrize("era", ERAS)
@@ -132,7 +133,7 @@ async def test_the_terminal_takes_the_word_too(tmp_path: Path, typed: str, statu
     venice = world(tmp_path)
     arguments: Json = {"key_id": venice.id_of(OWN["INFERENCE"])}
     said = failed(await venice.call(REVOKE, arguments, person=Person("cancel")))
-    ended, screen = on_terminal(said.split("same arguments: ")[1], tmp_path, typed)
+    ended, screen = on_terminal(command_in(said), tmp_path, typed)
     assert (ended, FIRST_LINE in screen, "Type LOCKOUT to approve" in screen) == (status, True, True)
     result = await venice.call(REVOKE, arguments, person=Person("cancel"))
     assert result.is_error == bool(status)

@@ -22,6 +22,7 @@ from tests.e2e.bench import (
     world,
 )
 from tests.e2e.terminal import on_terminal
+from tests.e2e.test_terminal import command_in
 from venice_mcp.store import REFUSED_ON_TERMINAL
 
 pytestmark = pytest.mark.anyio
@@ -179,7 +180,7 @@ async def test_a_client_that_cannot_ask_denies_nothing(tmp_path: Path) -> None:
 
 async def test_a_refusal_on_the_terminal_counts(tmp_path: Path) -> None:
     venice = world(tmp_path)
-    command = (await says(venice, "cancel")).split("same arguments: ")[1]
+    command = command_in(await says(venice, "cancel"))
     status, screen = on_terminal(command, tmp_path, "no\n")
     assert (status, "Refused." in screen) == (1, True)
     assert "refused this request on their terminal" in failed(await venice.call(CREATE, CAPPED))

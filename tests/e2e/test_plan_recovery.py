@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.bench import Forward, Json, Person, World, done, failed, operated, text_of
+from tests.e2e.bench import ERAS, Forward, Json, Person, World, done, failed, operated, text_of
 from tests.e2e.striking import FAULTS, Fault, Struck, alive, assert_accounted_for, quick_folder, to_the_end
 from tests.e2e.terminal import on_terminal
-from tests.e2e.test_plan_limits import PROVISION, REVOKE, ROTATE, TOOLS, UPDATE, Call, eras, tools
+from tests.e2e.test_plan_limits import PROVISION, REVOKE, ROTATE, TOOLS, UPDATE, Call, tools
+from tests.e2e.test_terminal import command_in
 
 pytestmark = pytest.mark.anyio
 RECOVER = "venice_recover"
@@ -46,8 +48,7 @@ async def the_plan(venice: World) -> str:
 # --- going on -------------------------------------------------------------------------------------
 
 
-@eras
-@tools
+@pytest.mark.parametrize(("tool", "era"), [*zip(TOOLS, cycle(ERAS), strict=False)])
 async def test_an_interrupted_plan_is_named_and_gone_on_with_unasked(folder: Path, tool: str, era: str) -> None:
     call, person, quiet = await Call.of(folder, tool), Person(), Person()
     struck = await call.interrupted(person, era)
@@ -118,10 +119,15 @@ async def test_a_plan_whose_approval_was_not_given_is_none(folder: Path) -> None
 
 # --- taking back ----------------------------------------------------------------------------------
 
+# Each plan in both states, and each plan and each state in both eras.
+TAKEN_BACK = [
+    (how, tool, ERAS[(at + place) % 2])
+    for at, how in enumerate(("finished", "half done"))
+    for place, tool in enumerate(UNDOABLE)
+]
 
-@eras
-@pytest.mark.parametrize("how", ["finished", "half done"])
-@pytest.mark.parametrize("tool", UNDOABLE)
+
+@pytest.mark.parametrize(("how", "tool", "era"), TAKEN_BACK)
 async def test_a_plan_is_taken_back_after_a_question(folder: Path, tool: str, how: str, era: str) -> None:
     call = await Call.of(folder, tool)
     before, person = settings(call.venice), Person()
@@ -276,11 +282,11 @@ async def test_a_key_left_without_its_secret_is_named_whatever_becomes_of_its_pl
 # --- approved on a terminal -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tool", TOOLS)
+@pytest.mark.parametrize("tool", [ROTATE, UPDATE])  # one of the two kinds of plans each: of one key, and of several
 async def test_a_plan_approved_on_a_terminal_is_carried_out_unasked(folder: Path, tool: str) -> None:
     call, nobody = await Call.of(folder, tool, "[approval]\nhow = 'terminal'\n"), Person()
     said = failed(await call.venice.call(tool, call.arguments, person=nobody))
-    command = said.partition("same arguments: ")[2].strip()
+    command = command_in(said)
     assert (nobody.questions, call.venice.edge.writes) == ([], [])
     status, screen = on_terminal(command, folder, "YES\n")
     assert status == 0, screen
@@ -293,7 +299,7 @@ async def test_a_plan_approved_on_a_terminal_is_carried_out_unasked(folder: Path
 
 async def test_a_plan_refused_on_a_terminal_is_not_carried_out(folder: Path) -> None:
     call = await Call.of(folder, PROVISION, "[approval]\nhow = 'terminal'\n")
-    command = failed(await call.venice.call(call.tool, call.arguments)).partition("same arguments: ")[2].strip()
+    command = command_in(failed(await call.venice.call(call.tool, call.arguments)))
     on_terminal(command, folder, "no\n")
     assert "refused this request on their terminal" in failed(await call.venice.call(call.tool, call.arguments))
     assert call.venice.edge.writes == []

@@ -162,7 +162,7 @@ async def test_a_second_question_tells_about_the_destination_like_the_first(
     person = Person(meanwhile=raise_its_cap)
     assert done(await venice.call(ROTATE, arguments | {"deliver_to": place}, era=era, person=person))["finished"]
     assert len(person.questions) == 2
-    assert all("replaces the value it has now" in question for question in person.questions)
+    assert all("its secret replaces the value there" in question for question in person.questions)
     assert "before" not in (tmp_path / ".env").read_text()
 
 
@@ -358,3 +358,27 @@ def refusing_after(passing: int, method: str) -> Any:
         return await forward()
 
     return hook
+
+
+async def test_a_second_rotation_names_the_first_successor_whose_secret_it_overwrites(
+    venice: World, tmp_path: Path
+) -> None:
+    key = await key_made(venice, "app")
+    (tmp_path / ".env").write_text(f"KEY={key['secret']}\n")
+    place = {"kind": "dotenv", "path": str(tmp_path / ".env"), "variable": "KEY"}
+    arguments, person = {"key_id": key["id"], "deliver_to": place}, Person()
+    first = await venice.call(ROTATE, arguments, person=person)
+    assert "lives on" not in person.questions[0] + text_of(first)
+    venice.clock.advance(minutes=3)
+    (successor,) = [each for each in venice.described("app") if each["id"] != key["id"]]
+    second = done(await venice.call(ROTATE, {**arguments, "grace_hours": 48}, person=person))
+    ending = str(successor["secret"])[-6:]
+    assert f"a successor of it was made already, 3 min ago: ...{ending}" in person.questions[1]
+    (warning,) = [line for line in person.questions[1].splitlines() if "lives on" in line]
+    assert warning.startswith(
+        f"ATTENTION: its secret replaces the value there, the key ...{ending}, which lives on: revoke"
+    )
+    assert max(map(len, person.questions[1].splitlines()[:4])) <= 120
+    (note,) = [note for note in second["notes"] if "lives on" in note]
+    assert str(successor["id"]) in note
+    assert str(successor["secret"]) not in (tmp_path / ".env").read_text()

@@ -222,6 +222,16 @@ async def test_the_question_tells_count_caps_exposure_and_a_sample(folder: Path)
     for words in ("Together: at most 30 USD and 12 DIEM per UTC month", '"cust:c0"', '"cust:c11"', "and will have 14"):
         assert words in question
     assert "CREATE" in question.splitlines()[-1]
+    assert "takes about" not in question
+
+
+async def test_the_question_tells_what_a_cap_in_one_currency_leaves_open(folder: Path) -> None:
+    work, person = Provisioning.of(folder, "json", [f"c{number}" for number in range(41)]), Person("decline")
+    failed(await work.venice.call(PROVISION, work.arguments(consumption_limit={"usd": 5}), person=person))
+    (question,) = person.questions
+    assert "Each: 5 USD per UTC day; DIEM: no cap; expires never." in question
+    assert "Together: at most 205 USD per UTC day and all the account's DIEM." in question
+    assert "At 20 a minute this takes about 2 min." in question
 
 
 # --- pace, cancellation, two at once --------------------------------------------------------------

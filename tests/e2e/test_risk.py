@@ -42,7 +42,7 @@ HIGH: dict[str, tuple[Json, Json, str]] = {
         "more addresses",
     ),
     "every address": ({"ipAllowlist": ["203.0.113.7"]}, {"clear": ["ip_allowlist"]}, "every address"),
-    "a cap of 0": ({}, {"consumption_limit": {"usd": 0}}, "USD cap of 0 blocks it"),
+    "a cap of 0": ({}, {"consumption_limit": {"usd": 0}}, "USD cap of 0 blocks USD only; it may go on with DIEM"),
     "an expiry within a day": ({}, {"expires_in_days": 0.5}, "it expires within a day"),
     "a nearer expiry within a day": ({"expiresAt": SOON}, {"expires_in_days": 0.01}, "it expires within a day"),
     "narrowing one thing and widening another": (

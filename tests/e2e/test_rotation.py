@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.bench import ERAS, MODERN, Json, Person, World, done, world
+from tests.e2e.bench import ERAS, LEGACY, MODERN, Json, Person, World, done, failed, world
 from tests.e2e.striking import (
     FAULTS,
     FEW,
@@ -34,7 +34,6 @@ from tests.test_sinks_dotenv import AS_ROOT, fill, small_disk
 from venice_mcp.text import parse_time, to_wire
 
 pytestmark = pytest.mark.anyio
-eras = pytest.mark.parametrize("era", ERAS)
 ROTATE = "venice_rotate_api_key"
 OLD = "staging backend"
 
@@ -164,9 +163,15 @@ async def rotated(rotation: Rotation, **more: Any) -> Json:
 # --- destinations ---------------------------------------------------------------------------------
 
 
-@eras
-@pytest.mark.parametrize("kind", ["file", "dotenv"])
-@pytest.mark.parametrize("how", ["another folder", "no folder"])
+@pytest.mark.parametrize(
+    ("how", "kind", "era"),
+    [
+        ("another folder", "file", LEGACY),
+        ("another folder", "dotenv", MODERN),
+        ("no folder", "file", MODERN),
+        ("no folder", "dotenv", LEGACY),
+    ],
+)
 async def test_a_destination_that_vanishes_costs_only_the_new_key(folder: Path, kind: str, how: str, era: str) -> None:
     (folder / "app").mkdir(mode=0o700)
     rotation = await Rotation.of(folder, kind, place=folder / "app")
@@ -245,6 +250,18 @@ async def test_a_successor_is_set_as_the_old_key_was(folder: Path, name: str) ->
     assert {member: new[member] for member in ALIKE} == wanted | {"description": wanted["description"] or "unnamed key"}
     assert new["expiresAt"] is None
     await assert_accounted_for(rotation.struck, story)
+
+
+async def test_whoever_calls_again_after_the_key_is_gone_hears_of_its_successor(folder: Path) -> None:
+    rotation = await Rotation.of(folder, leaked=True)
+    arguments = rotation.arguments()
+    done(await rotation.venice.call(ROTATE, arguments))
+    held = rotation.venice.sandbox.keys()
+    (new,) = [key["id"] for key in held if key["secret"] == rotation.saved()]
+    person = Person()
+    said = failed(await rotation.venice.call(ROTATE, arguments, person=person))
+    assert f"rotated already, just now, and is gone; its successor is {new} ...{str(rotation.saved())[-6:]}." in said
+    assert not person.questions
 
 
 async def test_a_successor_lives_as_long_as_the_old_key_was_given(folder: Path) -> None:

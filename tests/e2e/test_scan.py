@@ -10,19 +10,21 @@ if sys.platform == "win32":
 import json
 import logging
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 
-from tests.e2e.bench import ADMIN_KEY, INFERENCE_KEY, KEYS, Forward, Json, World, done, failed, text_of, world
+from tests.e2e.bench import ADMIN_KEY, CAPPED, INFERENCE_KEY, KEYS, Forward, Json, World, done, failed, text_of, world
 from tests.test_bad_input import OLD_KEY, OTHER_KEY
 from tests.test_leaks_patterns import WALLET_KEY
 from tests.test_leaks_trees import children
 
 pytestmark = pytest.mark.anyio
-SCAN = "venice_scan_for_leaked_keys"
+SCAN, CREATE = "venice_scan_for_leaked_keys", "venice_create_api_key"
 
 
 def secret_of(venice: World, description: str) -> str:
@@ -51,6 +53,10 @@ def endless(root: Path) -> None:
 
 def rows(answer: Json) -> list[Json]:
     return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
+
+
+def git(root: Path, *arguments: str) -> None:
+    subprocess.run([str(shutil.which("git")), "-C", str(root), *arguments], check=True)
 
 
 async def test_live_keys_are_told_from_dead_ones_with_what_to_do(tmp_path: Path) -> None:
@@ -122,6 +128,45 @@ async def test_without_an_admin_key_or_an_answer_nothing_is_called_dead(tmp_path
     answer, text = await scanned(broken, root)
     assert rows(answer)[0]["state"] == "unknown"
     assert "Not compared with the account's keys" in text
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+async def test_a_key_that_lies_where_it_belongs_is_told_from_one_that_git_or_others_may_take(tmp_path: Path) -> None:
+    venice, root = world(tmp_path), project(tmp_path, **{".gitignore": ".env\nprivate\n", "app.py": ""})
+    git(root, "init", "-q")
+    env = {"kind": "dotenv", "path": str(root / ".env"), "variable": "VENICE_API_KEY"}
+    saved = done(await venice.call(CREATE, {**CAPPED, "deliver_to": env}))
+    answer, text = await scanned(venice, root)
+    (row,) = rows(answer)
+    assert (row["state"], row["last6_chars"]) == ("live", saved["last6_chars"])
+    assert (row["git"], row["file"]) == ("ignored", "kept, put there by this server")
+    assert "lies where it belongs" in text
+    assert "rotate" not in text
+    assert "revoke" not in text
+    # The same key where git takes it along, where nothing ignores it, where others can read it, and among notes.
+    secret = venice.described(CAPPED["description"])[0]["secret"]
+    for name in ("app.py", "loose.txt", "private"):
+        (root / name).write_text(secret)
+        (root / name).chmod(0o644 if name == "private" else 0o600)
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "history").write_text("a long command\n" * 20 + secret)
+    (notes / "history").chmod(0o600)
+    git(root, "add", "app.py")
+    result = await venice.call(SCAN, {"folders": [str(root), str(notes)]})
+    lying = {Path(row["path"]).name: (row["git"], row["file"]) for row in rows(done(result))}
+    assert lying == {
+        ".env": ("ignored", "kept, put there by this server"),
+        "app.py": ("tracked", None),
+        "loose.txt": ("not ignored", None),
+        "private": ("ignored", "others can read"),
+        "history": (None, None),
+    }
+    assert [Path(row["path"]).name for row in rows(done(result))][-1] == ".env", "what is in order comes last"
+    for words in ("venice_rotate_api_key (key_id, leaked: true)", "lies where it belongs", ".gitignore", "chmod 600"):
+        assert words in text_of(result)
+    ignoring = done(await venice.call(SCAN, {"folders": [str(root)], "respect_gitignore": True}))
+    assert {Path(row["path"]).name for row in rows(ignoring)} == {"app.py", "loose.txt"}
 
 
 async def test_nothing_is_sent_when_nothing_was_found(tmp_path: Path) -> None:

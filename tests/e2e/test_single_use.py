@@ -117,7 +117,7 @@ async def test_two_servers_on_one_state_folder_share_the_single_use(tmp_path: Pa
     write = EVERY["create"]
     async with first.client(MODERN) as client:
         said = text_of(await client.call_tool(write.tool, write.arguments))
-    code = said.split(" approve ")[1].split()[0]
+    code = said.split(" -m venice_mcp approve ")[1].split()[0]
     assert first.app.store.approvals.settle(code, "granted", "approved on a terminal", first.clock()) == "granted"
     results: list[CallToolResult] = []
 

@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import anyio.to_thread
@@ -20,9 +21,11 @@ from tests.e2e.bench import (
     World,
     done,
     failed,
+    text_of,
 )
 from tests.e2e.bench import world as open_world
 from tests.e2e.terminal import at_once, on_terminal
+from venice_mcp import cli, operating
 
 pytestmark = pytest.mark.anyio
 YES = "YES\n"
@@ -44,9 +47,9 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command_in(said: str) -> str:
-    """The one command that a result prints."""
-    (line,) = [line for line in said.splitlines() if " approve " in line]
-    return line.split("with the same arguments: ")[1]
+    """The one command that a result prints, on a line of its own."""
+    (line,) = [line for line in said.splitlines() if " -m venice_mcp approve " in line]
+    return line
 
 
 async def pending(venice: World, name: str, era: str = MODERN, asked: bool = False) -> str:
@@ -63,7 +66,7 @@ async def told_of_the_refusal(venice: World, name: str) -> None:
         said = failed(await client.call_tool(write.tool, write.given(venice.id_of)))
     assert "The person refused this request on their terminal" in said
     assert "Nothing was changed at Venice." in said
-    venice.clock.advance(seconds=31)  # whoever said no is left alone for a while
+    venice.clock.advance(seconds=45)  # whoever said no is left alone for a while
 
 
 async def typing(command: str, folder: Path, typed: str) -> tuple[int, str]:
@@ -94,8 +97,58 @@ async def test_a_call_approved_on_a_terminal_goes_through_exactly_once(
     assert again.is_error
     assert venice.written == {write.operation: 1}
     if name in ("create", "mint"):
-        assert "waits for a person's approval" in failed(again)
+        assert "a person must first approve" in failed(again)
         assert len(person.questions) == (1 if asked else 0)
+
+
+async def test_what_a_model_relays_says_what_waits_who_approves_it_and_for_how_long(tmp_path: Path) -> None:
+    venice = world(tmp_path)
+    end = venice.clock() + timedelta(minutes=10)
+    async with venice.client() as client:
+        said = failed(await client.call_tool(EVERY["create"].tool, EVERY["create"].arguments))
+        first, command, last = said.splitlines()
+        assert first == (
+            "Nothing was done: this client cannot ask a person, so a person must first approve *Create a new INFERENCE"
+            f' key "{MADE}"* by running the next line in a terminal of their own (not you) within 10 min,'
+            f" until {end:%H:%M} UTC:"
+        )
+        assert last == "When they say it is approved, call this tool again with the same arguments."
+        status = await client.call_tool("venice_status", {})
+    told = done(status)
+    assert [each["command"] for each in told["pending"]] == [command]
+    listing = told["approve_command"]
+    assert shlex.split(command) == [*shlex.split(listing)[:5], told["pending"][0]["code"], *shlex.split(listing)[5:]]
+    assert f"`{listing}` lists what waits." in text_of(status)
+    # A host without the program on its PATH has nothing else to run.
+    assert "venice-mcp approve" not in said + text_of(status)
+
+
+async def test_what_waits_is_listed_with_the_whole_command_for_each(tmp_path: Path, elsewhere: Path) -> None:
+    venice = world(tmp_path)
+    command = await pending(venice, "create")
+    words = shlex.split(command)
+    status, screen = await running(shlex.join([word for word in words if word != words[5]]), elsewhere)
+    assert status == 0
+    assert command_in(screen).strip() == f"to decide: {command}"
+
+
+async def test_a_request_is_found_in_the_usual_folder_whatever_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    venice = world(tmp_path)
+    words = shlex.split(await pending(venice, "create"))
+    # Only where the account has its home, which no test may write to, is replaced.
+    for module in (operating, cli):
+        monkeypatch.setattr(module, "trusted_state_dir", lambda: venice.app.store.folder)
+    assert operating.approve_command(words[5], venice.app.store.folder) == shlex.join(words[:6])
+    monkeypatch.setenv("VENICE_MCP_STATE_DIR", str(tmp_path / "another"))
+    assert cli.run(["approve"]) == 0
+    assert words[5] in capsys.readouterr().out
+    assert cli.run(["approve", words[5].lower()]) == 2
+    assert "only a person at one can approve" in capsys.readouterr().err
+    assert cli.run(["approve", words[5], "--state-dir", str(tmp_path / "another")]) == 2
+    assert "Nothing was ever asked for" in capsys.readouterr().err
+    assert not (tmp_path / "another").exists()
 
 
 async def test_the_terminal_shows_what_was_frozen_and_not_what_is_now(tmp_path: Path, elsewhere: Path) -> None:
@@ -211,7 +264,7 @@ async def test_an_approval_does_not_survive_a_change_of_its_key(tmp_path: Path) 
     await venice.venice("PATCH", "/api_keys", json={"id": key_id, "description": "payments production"})
     async with venice.client() as client:
         said = failed(await client.call_tool(write.tool, {"key_id": key_id}))
-    assert "waits for a person's approval" in said
+    assert "a person must first approve" in said
     assert venice.requests["deleteApiKey"] == 0
 
 

@@ -134,7 +134,7 @@ async def asked(venice: World, tool: str, arguments: Json, *, era: str = MODERN)
     async with venice.client(era) as client:
         said = failed(await client.call_tool(tool, arguments))
     assert (len(person.questions), venice.written) == (1, before)
-    assert "waits for a person's approval" in said
+    assert "a person must first approve" in said
     return said
 
 
@@ -244,14 +244,14 @@ async def test_what_is_not_covered_is_asked_for_and_the_reason_told(tmp_path: Pa
     other, words = LACKING[case]
     venice = operated(tmp_path, ALLOWANCE, scenario="empty")
     said = await asked(venice, CREATE, covered(tmp_path, 1, **other), era=era)
-    assert said.startswith(f"The allowance ci does not cover it: {words}. This client cannot ask a person.")
+    assert said.endswith(f"with the same arguments. The allowance ci does not cover it: {words}.")
 
 
 async def test_a_kind_of_place_it_does_not_list_is_asked_for(tmp_path: Path) -> None:
     venice = operated(tmp_path, ALLOWANCE, scenario="empty")
     place: Json = {"kind": "dotenv", "path": str(tmp_path / ".env"), "variable": "X"}
     said = await asked(venice, CREATE, {**COVERED, "deliver_to": place})
-    assert said.startswith("The allowance ci does not cover it: its secret must go to file.")
+    assert said.endswith("The allowance ci does not cover it: its secret must go to file.")
 
 
 async def test_an_allowance_covers_no_operation_it_does_not_name(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ async def test_only_keys_made_under_it_are_revoked_under_it(tmp_path: Path, era:
     foreign = str((await venice.venice("POST", "/api_keys", json=body))["data"]["id"])
     for key_id in (approved, foreign):
         said = await asked(venice, REVOKE, {"key_id": key_id}, era=era)
-        assert said.startswith("The allowance ci does not cover it: the key was not made under it.")
+        assert said.endswith("The allowance ci does not cover it: the key was not made under it.")
     assert (await unasked(venice, REVOKE, {"key_id": mine}, era=era))["revoked"] is True
     assert ways(venice) == ["allowance ci", "answered in the client", "allowance ci"]
 
@@ -318,7 +318,7 @@ async def test_an_allowance_does_not_inherit_the_keys_of_another_one(tmp_path: P
     made = await unasked(first, CREATE, covered(tmp_path, 1))
     venice = operated(tmp_path, ALLOWANCE.replace('"ci"', '"other"'), share=first)
     said = await asked(venice, REVOKE, {"key_id": made["id"]})
-    assert said.startswith("The allowance other does not cover it: the key was not made under it.")
+    assert said.endswith("The allowance other does not cover it: the key was not made under it.")
 
 
 @pytest.mark.parametrize("variable", [False, True], ids=["--state-dir", "VENICE_MCP_STATE_DIR"])
@@ -327,7 +327,7 @@ async def test_an_allowance_does_not_hold_with_another_state_directory(tmp_path:
     env = {**KEYS, "VENICE_MCP_STATE_DIR": str(tmp_path / "mine")} if variable else KEYS
     venice = open_world(tmp_path, scenario="empty", policy=ALLOWANCE, env=env)
     said = await asked(venice, CREATE, covered(tmp_path, 1))
-    assert said.startswith("This client cannot ask a person.")
+    assert said.startswith("Nothing was done: this client cannot ask a person, so a person must first approve *")
     problems = done(await venice.call("venice_status"))["problems"]
     assert any("What the policy allows unasked does not hold" in problem for problem in problems)
 
@@ -379,5 +379,5 @@ async def test_the_terminal_rule_of_a_project_takes_allowances_back(tmp_path: Pa
     venice = operated(tmp_path, ALLOWANCE, scenario="empty", env=env)
     async with venice.client() as client:
         said = text_of(await client.call_tool(CREATE, covered(tmp_path, 1)))
-    assert said.startswith("Policy takes approvals from a terminal only.")
+    assert said.startswith("Nothing was done: policy takes approvals from a terminal only,")
     assert venice.written == {}

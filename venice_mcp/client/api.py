@@ -35,6 +35,7 @@ from venice_mcp.models.wire import (
     UsageAnswer,
     Wire,
 )
+from venice_mcp.operating import giving
 from venice_mcp.secrets import Redactor, Secret
 from venice_mcp.settings import Credential, KeyKind
 
@@ -221,8 +222,7 @@ class VeniceClient:
         state = found.problem or f"{found.variable} is not configured."
         raise VeniceError(
             f"{state} {why}.",
-            next_step=f"Set {found.variable} (or {found.variable}_FILE, or the system keyring) and restart the server;"
-            " never paste a key into the chat. `venice-mcp --sandbox` works without any key.",
+            next_step=f"{giving(kind, self.keys.host)} Never paste a key into the chat.",
             code="key_missing",
         )
 

@@ -28,6 +28,11 @@ class ConfiguredKeys:
             elif credential.secret is not None or credential.problem is not None or not settings.use_keyring:
                 self._remember(kind, credential)
 
+    @property
+    def host(self) -> str:
+        """What started this server, as the settings know it."""
+        return self._settings.host
+
     async def get(self, kind: KeyKind) -> Credential:
         """The key of this kind, or a credential without a secret that says why there is none."""
         if kind in self._found:  # never behind a keyring that waits for a person

@@ -75,9 +75,11 @@ def _pause(seconds: float) -> str:
     return span(timedelta(seconds=int(seconds) + 1))
 
 
-def not_found(key_id: str) -> VeniceError:
+def not_found(key_id: str = "", *, last6: str = "") -> VeniceError:
     return VeniceError(
-        f"Venice knows no active key with the id {key_id}.",
+        f"No active key of the account ends in {last6}."
+        if last6
+        else f"Venice knows no active key with the id {key_id}.",
         next_step="Find the id with venice_list_api_keys; revoked and expired keys are not listed.",
         code="not_found",
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from venice_mcp.operating import command
 from venice_mcp.text import away, plain, quoted
 
 State = Literal["now", "lately", "soon", "past"]
@@ -88,7 +89,7 @@ KNOWN: Mapping[str, Known] = {
         "Send the header Authorization: Bearer <key>; look whether the program really has its key.",
     ),
     "unreachable": Known(
-        "Venice cannot be reached from this machine", "when the network is mended", "Run venice-mcp doctor."
+        "Venice cannot be reached from this machine", "when the network is mended", f"Run {command('doctor')}."
     ),
     "key_expired": Known("the key has expired", _NEVER, "Make a new key; an expired one does not come back."),
     "key_revoked": Known("the key was revoked", _NEVER, "Make a new key and replace this one where it is used."),
@@ -128,7 +129,7 @@ KNOWN: Mapping[str, Known] = {
         _HALF_MINUTE,
         "Leave out the feature (tools, images, ...) or use a model that has it.",
     ),
-    "cap_zero": Known("the key's cap is 0, which blocks it", _NEVER, "Raise the cap of the key."),
+    "cap_zero": Known("the key may not spend anything, by its own caps", _NEVER, "Raise the cap of the key."),
     "key_diem_cap": Known(
         "the key has reached its own DIEM cap", "when the cap's window ends", "Raise the cap, or wait."
     ),

@@ -25,7 +25,8 @@ _CODES = {
 }
 LOGGED = frozenset(_CODES.values())
 """Causes that Venice's log shows."""
-_OF_THE_KEY = ("FAILED_REQUESTS", "UNSUPPORTED_FEATURE_REQUESTS")
+OF_THE_KEY = ("FAILED_REQUESTS", "UNSUPPORTED_FEATURE_REQUESTS")
+"""Kinds of hits that are blocks of one key."""
 _WHY_BLOCKED = {
     "failed_requests": "too many had failed within 30 s",
     "unsupported_feature": "more than 200 within 30 s had asked a model for a feature it lacks",
@@ -54,8 +55,8 @@ def concerning(evidence: Evidence) -> list[Hit]:
     return [
         hit
         for hit in read_hits(evidence.log or [], evidence.now)[0]
-        if (not own or hit.key_id == own or (evidence.is_of_model(hit.model) and hit.kind not in _OF_THE_KEY))
-        and (evidence.model is None or evidence.is_of_model(hit.model) or hit.kind in _OF_THE_KEY)
+        if (not own or hit.key_id == own or (evidence.is_of_model(hit.model) and hit.kind not in OF_THE_KEY))
+        and (evidence.model is None or evidence.is_of_model(hit.model) or hit.kind in OF_THE_KEY)
     ]
 
 
@@ -115,7 +116,7 @@ def _hit(evidence: Evidence, kind: str, model: str, hits: Sequence[Hit]) -> Caus
 
 
 def _sure(evidence: Evidence, kind: str, state: State, *, all_of_others: bool) -> Sure:
-    if kind not in _OF_THE_KEY:
+    if kind not in OF_THE_KEY:
         return "likely" if all_of_others or not evidence.own_id else "certain"
     if not evidence.own_id:
         return "possible"
@@ -128,16 +129,20 @@ def _sentence(
     evidence: Evidence, kind: str, model: str, hits: Sequence[Hit], limit: float | None, state: State, others: int
 ) -> str:
     who = f"The {evidence.subject.name(evidence.key)}" if evidence.own_id else "A key of this account"
-    last = away(hits[-1].at, evidence.now) if evidence.now - hits[-1].at >= timedelta(seconds=1) else "just now"
+    last = away(hits[-1].at, evidence.now)
     allows = f" allows {amount(limit)}" if limit is not None else ""
     often = f"{plural(len(hits), 'request')} refused, the last {last}"
-    by_others = f", {others} of them by other keys of the account" if others else ""
+    with_others = f", {others} of them made with other keys of the account" if others else ""
     now = state == "now"
-    if kind in _OF_THE_KEY:
+    if kind in OF_THE_KEY:
         where = f"{model_name(model)}: {often}"
         return f"{who} {'is' if now else 'was'} blocked because {_WHY_BLOCKED[_CODES[kind]]} ({where})"
     words = _WORDS.get(kind) or f"a limit that Venice calls {quoted(kind, 30)}"
-    return f"{who} {'is' if now else 'was'} limited by {words}: {model_name(model)}{allows}; {often}{by_others}"
+    what = f"{model_name(model)}{allows}; {often}"
+    if others == len(hits):
+        limited = f"Other keys of this account {'are' if now else 'were'} limited by {words}"
+        return f"{limited}, a limit that the {evidence.subject.name(evidence.key)} shares: {what}"
+    return f"{who} {'is' if now else 'was'} limited by {words}: {what}{with_others}"
 
 
 def _free_at(kind: str, last: datetime) -> datetime | None:

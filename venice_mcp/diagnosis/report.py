@@ -10,7 +10,7 @@ from venice_mcp.diagnosis.causes import Cause, Remedy, model_name
 from venice_mcp.diagnosis.evidence import Evidence
 from venice_mcp.diagnosis.hits import Group, Hit, Timeline, grouped, is_sample, read_hits, timeline
 from venice_mcp.diagnosis.judging import judged
-from venice_mcp.diagnosis.rates import PAST, concerning
+from venice_mcp.diagnosis.rates import OF_THE_KEY, PAST, concerning
 from venice_mcp.diagnosis.tuning import Pace, advise, limits_for, typical
 from venice_mcp.text import amount, plain, plural
 
@@ -98,8 +98,7 @@ def _nothing(evidence: Evidence) -> Cause:
         balances = evidence.balance.balances
         known.append(f"the account has {_rounded(balances.usd)} USD and {_rounded(balances.diem)} DIEM")
     if evidence.log is not None and "log" not in evidence.unread:
-        hits = [hit for hit in concerning(evidence) if evidence.now - hit.at <= PAST]
-        known.append(f"{plural(len(hits), 'limit hit')} in 24 h" if hits else "no limit was hit in 24 h")
+        known.append(_hits_told(evidence))
     if evidence.key is not None and evidence.key.model_privacy != "ALL" and evidence.model is None:
         known.append(f"it may call only what {plain(evidence.key.model_privacy, 20)} allows (name the model to check)")
     if evidence.offered is not None:
@@ -110,6 +109,24 @@ def _nothing(evidence: Evidence) -> Cause:
         Remedy("If a call fails, paste its whole error here, status and headers included."),
         sure="likely" if evidence.unread else "certain",
     )
+
+
+def _hits_told(evidence: Evidence) -> str:
+    """How often a limit was hit lately, and by whom, as far back as the log tells."""
+    every = read_hits(evidence.log or [], evidence.now)[0]
+    late = [hit for hit in every if evidence.now - hit.at <= PAST]
+    mine = [hit for hit in concerning(evidence) if evidence.now - hit.at <= PAST]
+    cut = is_sample(evidence.log or []) and len(late) == len(every)
+    within = f"among the last {len(every)} hits of the account" if cut else "in 24 h"
+    if evidence.model is not None:
+        count = sum(1 for hit in mine if hit.kind not in OF_THE_KEY)
+        limit = f"limit of {model_name(evidence.model)} was hit"
+        return f"a {limit} {plural(count, 'time')} {within}" if count else f"no {limit} {within}"
+    if not evidence.own_id:
+        return f"{plural(len(mine), 'limit hit')} {within}" if mine else f"no limit was hit {within}"
+    others = len(late) - len(mine)
+    besides = f" (other keys of the account: {plural(others, 'hit')})" if others else ""
+    return f"this key hit {'a limit ' + plural(len(mine), 'time') if mine else 'no limit'} {within}{besides}"
 
 
 def _rounded(value: float | None) -> str:

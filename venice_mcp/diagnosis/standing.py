@@ -107,9 +107,14 @@ def _gone(evidence: Evidence) -> Cause:
         )
     listed = "and does not list it in the ADMIN key's account " if evidence.gone else ""
     if evidence.subject.kind is None:
-        return _known(
-            evidence, "key_not_accepted", "Venice lists no such active {who}: it is revoked or expired", "certain"
+        unlisted = _known(
+            evidence,
+            "key_not_accepted",
+            "Venice lists no such active {who}: it is revoked or expired, its id is mistyped, or it belongs to"
+            " another account",
+            "likely",
         )
+        return replace(unlisted, remedy=Remedy("Compare the id with those that venice_list_api_keys lists."))
     return _known(
         evidence,
         "key_not_accepted",

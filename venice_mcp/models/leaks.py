@@ -8,7 +8,10 @@ from venice_mcp.models.results import Result
 
 
 class LeakRow(NamedTuple):
-    """A key in a file, or in git history if there is a commit. Equal `secret` numbers are the same secret."""
+    """A key in a file, or in git history if there is a commit. Equal `secret` numbers are the same secret.
+
+    `git`: tracked, not ignored, ignored, unknown. `file`: kept, put there by this server, others can read.
+    """
 
     state: str
     kind: str
@@ -17,6 +20,8 @@ class LeakRow(NamedTuple):
     path: str
     line: int
     commit: str | None
+    git: str | None
+    file: str | None
     key_ids: list[str]
 
 

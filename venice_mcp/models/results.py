@@ -63,6 +63,9 @@ class Status(Result):
     version: str
     keys: list[ConfiguredKey]
     can_ask: Annotated[bool, Field(description="whether this client can show a question to a person")]
+    approve_command: Annotated[
+        str | None, Field(description="if not: lists what waits, for the person to run in their own terminal")
+    ] = None
     protocol_version: str | None = None
     pending: list[PendingApproval]
     open_matters: Annotated[
@@ -175,6 +178,7 @@ class LogRow(NamedTuple):
     model_id: str
     api_key_id: str
     rate_limit_tier: str
+    key: str | None
 
 
 class RateLimitLog(Result):

@@ -1,5 +1,6 @@
 """The front of all places for a new secret: what a destination is called, whether it will do, whether it has it."""
 
+from collections.abc import Collection
 from typing import Final
 
 from venice_mcp.secrets.commands import prepare_command
@@ -86,6 +87,23 @@ def holds(destination: Destination, limits: SinkLimits, last6: str) -> bool | No
                 return None
     except SinkError:
         return None
+
+
+def replaced(destination: Destination, limits: SinkLimits, endings: Collection[str]) -> str | None:
+    """Which of these last six characters the value has that a secret would replace; None also if that cannot be told.
+
+    Only a variable of a .env file and an entry of the keyring are replaced.
+    """
+    variable = destination.variable or ""
+    try:
+        _check_members(destination)
+        if destination.kind == "dotenv":
+            value = value_now(destination.path or "", variable, limits.folders) or b""
+            return next((each for each in endings if each and value.endswith(each.encode())), None)
+        entry = entry_now(variable, limits.keyring_backends) if destination.kind == "keyring" else None
+    except SinkError:
+        return None
+    return entry.last6 if entry is not None and entry.last6 in endings else None
 
 
 def leftover(destination: Destination) -> bool:

@@ -12,7 +12,7 @@ from venice_mcp.secrets.sinks import OneDelivery, SinkError, check_variable, rea
 from venice_mcp.secrets.tracking import git_notes
 from venice_mcp.secrets.types import Secret
 
-REPLACES: Final = "replaces the value it has now"
+REPLACES: Final = "its secret replaces the value there"
 LAST_OF_SEVERAL: Final = "the file sets it more than once; the last place, which programs go by, is changed"
 
 _NAME: Final = re.compile(r"\.env(?:\.[A-Za-z0-9_-][A-Za-z0-9_.-]*)?|[A-Za-z0-9_-][A-Za-z0-9_.-]*\.env")

@@ -47,7 +47,7 @@ def checked_place(path: str) -> Place:
         raise SinkError(NO_PRIVATE_FILES)
     expanded = os.path.expanduser(path)
     if not os.path.isabs(expanded):
-        raise SinkError(f"{named(path)} is not an absolute path")
+        raise SinkError(f"{named(path)} is not an absolute path and does not begin with ~/")
     if len(expanded) > SHOWN_PATH:
         raise SinkError(f"the path is too long; at most {SHOWN_PATH} characters can be shown to a person")
     if named(expanded) != f'"{expanded}"':

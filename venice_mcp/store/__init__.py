@@ -15,7 +15,7 @@ from venice_mcp.store.approvals import (
     Refusal,
 )
 from venice_mcp.store.journal import MAKING, Journal, Matter, Outcome, place_of, this_process
-from venice_mcp.store.plans import PLAN_LIFETIME, PlanEnd, Plans, RecordedPlan, StepStanding
+from venice_mcp.store.plans import PLAN_LIFETIME, PlanEnd, Plans, RecordedPlan, Replacement, StepStanding
 from venice_mcp.store.record import Entry, Record, StoreError, actor
 from venice_mcp.store.trail import Checkpoint, Trail, as_json, unpacked
 
@@ -40,6 +40,7 @@ __all__ = [
     "Record",
     "RecordedPlan",
     "Refusal",
+    "Replacement",
     "StepStanding",
     "Store",
     "StoreError",

@@ -123,6 +123,15 @@ class Journal:
             rows = [data for tag, data in db.rows(query, (key_id,)) if place_of(tag) == place_of(account)]
         return str(json.loads(rows[0]).get("how", "")) if len(rows) == 1 else None
 
+    def delivered(self) -> set[tuple[str, str]]:
+        """The paths as they were given to which secrets of new keys were saved, with the keys' last six characters."""
+        query = (
+            "SELECT json_extract(d.data, '$.to.path'), json_extract(m.data, '$.last6') FROM events d"
+            " JOIN events m ON m.subject = d.subject AND m.kind = 'made' WHERE d.kind = 'delivered'"
+        )
+        with self._record.transaction() as db:
+            return {(path, last6) for path, last6 in db.rows(query) if path and last6}
+
     def made_ids(self, account: str) -> set[str]:
         """Every key of this Venice that is known to have been made from here."""
         with self._record.transaction() as db:

@@ -75,6 +75,15 @@ class RecordedPlan:
         return self.end is None and self.begun_at - timedelta(minutes=1) <= now < self.expires_at
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """When a key's successor was asked for, and which key that is, where that is known."""
+
+    at: datetime
+    key_id: str | None
+    last6: str | None
+
+
 class Plans:
     """Approvals with steps, once they are begun."""
 
@@ -122,8 +131,8 @@ class Plans:
             found = [self._read(db, code) for code in codes]
         return [plan for plan in found if plan is not None]
 
-    def replaced_at(self, key_id: str, account: str) -> datetime | None:
-        """When the latest plan was begun that was to replace this key and was not taken back; None without one."""
+    def replacement(self, key_id: str, account: str) -> Replacement | None:
+        """By the latest plan that was to replace this key and was not taken back; None without one."""
         query = (
             "SELECT a.subject, a.account FROM events a JOIN events b ON b.subject = a.subject AND b.kind = 'begun'"
             " WHERE a.kind = 'asked' AND json_extract(a.data, '$.about.replaces') = ? ORDER BY b.seq DESC"
@@ -132,7 +141,8 @@ class Plans:
             for code, tag in db.rows(query, (key_id,)):
                 plan = self._read(db, code) if place_of(tag) == place_of(account) else None
                 if plan is not None and plan.end != "undone" and plan.standings[0].state == "done":
-                    return plan.begun_at
+                    made = next((each for each in plan.standings if each.key_id), StepStanding())
+                    return Replacement(plan.begun_at, made.key_id, made.last6)
         return None
 
     def begin(

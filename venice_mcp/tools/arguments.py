@@ -5,7 +5,7 @@ A field left out (or null, which many models send for it) means "leave alone"; c
 value: a pasted secret must not come back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase
@@ -35,17 +35,25 @@ NOT_TEXT = frozenset({"consumption_limit", "ip_allowlist", "deliver_to", "clear"
 """Arguments that are objects or lists."""
 
 
-class Limit(BaseModel):
+class Part(BaseModel):
+    """An argument that is an object. `EXAMPLE` is what a caller who gave something else is told to give."""
+
+    EXAMPLE: ClassVar[Mapping[str, Any]]
+
+
+class Limit(Part):
     """Caps in `limit_period`."""
 
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {"usd": 20}
     model_config = ConfigDict(extra="forbid", defer_build=True)
     usd: Cap | None = None
     diem: Cap | None = None
 
 
-class Sink(BaseModel):
+class Sink(Part):
     """Where a new secret goes."""
 
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {"kind": "dotenv", "path": "~/.env", "variable": "VENICE_API_KEY"}
     model_config = ConfigDict(extra="forbid", defer_build=True)
     kind: Literal["file", "dotenv", "keyring", "command", "display"] = "file"
     path: (
@@ -312,7 +320,7 @@ class GetRateLimits(Arguments):
 
 
 class GetRateLimitLog(Arguments):
-    limit: Annotated[int, Field(ge=1, le=50)] = 50
+    limit: Annotated[int, Field(ge=1, le=50)] = 10
 
 
 class CreateWeb3ApiKey(KeySettingsArguments):

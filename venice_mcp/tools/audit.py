@@ -10,8 +10,9 @@ from mcp_types import CallToolResult
 from pydantic import AfterValidator, Field
 
 from venice_mcp.app import App, Ctx, app_of
-from venice_mcp.errors import ArgumentError
+from venice_mcp.errors import ArgumentError, VeniceError
 from venice_mcp.models.hygiene import Audit, FindingRow, Fix
+from venice_mcp.models.wire import Key
 from venice_mcp.secrets import SinkError
 from venice_mcp.secrets.folders import SHOWN_PATH
 from venice_mcp.secrets.reports import checked_report, write_report
@@ -20,7 +21,7 @@ from venice_mcp.tools.arguments import Arguments
 from venice_mcp.tools.build import answer
 from venice_mcp.tools.fields import Days, problem
 from venice_mcp.tools.keys import runs_on
-from venice_mcp.workflows.facts import RECENT
+from venice_mcp.workflows.facts import RECENT, facts_of
 from venice_mcp.workflows.hygiene import MEANINGS, SEVERITIES, Finding, Report, Thresholds, examine
 from venice_mcp.workflows.hygiene_report import in_bulk, markdown
 from venice_mcp.workflows.remedies import Call
@@ -91,6 +92,7 @@ async def venice_audit_api_keys(args: AuditApiKeys, ctx: Ctx) -> Annotated[CallT
         thresholds=args.thresholds(),
         now=app.now(),
         folder=(app.settings.policy.folders or ("~",))[0],
+        no_diem=await _no_diem(app, keys),
     )
     written = None
     if args.report_path is not None:
@@ -98,6 +100,21 @@ async def venice_audit_api_keys(args: AuditApiKeys, ctx: Ctx) -> Annotated[CallT
     if args.code is None and args.severity is None and args.page is None:
         return _summary(app, report, written)
     return _details(app, report, args, written)
+
+
+async def _no_diem(app: App, keys: Sequence[Key]) -> bool:
+    """Whether the account is known to have no DIEM; Venice is asked only where it matters and no key spent any."""
+    limits = [key.consumption_limits for key in keys]
+    if all(each.diem is not None or each.usd is None for each in limits):
+        return False
+    if any((facts_of(key, own=False, now=app.now()).seen("diem")) > 0 for key in keys):
+        return False
+    try:
+        balance = await app.client.get_billing_balance()
+    except VeniceError:
+        return False
+    stated = "diem" in balance.balances.model_fields_set
+    return stated and balance.balances.diem is None and not balance.diem_epoch_allocation
 
 
 # --- the file -------------------------------------------------------------------------------------
@@ -172,7 +189,7 @@ def _groups(
 def _more(report: Report) -> str:
     if not report.findings:
         return "Nothing to mend."
-    return "All findings with their calls, one for many keys where it can be: page=1, code=... or severity=..."
+    return "Every finding with its call: page=1; only some: code=... or severity=..."
 
 
 def _details(app: App, report: Report, args: AuditApiKeys, written: str | None) -> CallToolResult:
@@ -260,7 +277,9 @@ def _head(report: Report, result: Audit) -> list[str]:
     if report.not_stated:
         lines.append(f"Not stated by Venice, so not checked: {_counted(report.not_stated)}.")
     if report.own:
-        lines.append(f"This server runs on {', '.join(result.own)}; never revoke that.")
+        more = f" and {len(report.own) - _OWN_SHOWN} more" if len(report.own) > _OWN_SHOWN else ""
+        never = "that" if len(report.own) == 1 else "those"
+        lines.append(f"This server runs on {', '.join(result.own)}{more}; never revoke {never}.")
     return lines
 
 

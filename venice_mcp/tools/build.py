@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache, wraps
@@ -15,7 +15,7 @@ from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
 from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult, ContentBlock, TextContent, ToolAnnotations
 from pydantic import ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import ErrorDetails, from_json, to_json
 
 from venice_mcp.app import App, app_of
 from venice_mcp.asking import noting_questions
@@ -25,11 +25,11 @@ from venice_mcp.models.results import Result
 from venice_mcp.secrets import looks_like_secret, mask_pasted
 from venice_mcp.store import actor
 from venice_mcp.text import plain, quoted
-from venice_mcp.tools.arguments import NOT_TEXT, Arguments
+from venice_mcp.tools.arguments import NOT_TEXT, Arguments, Part
 from venice_mcp.tools.fields import PASTED
 from venice_mcp.tools.schemas import input_schema, output_schema
 
-NOTHING_SENT = f"{Changed.NOTHING.value} Nothing was sent."
+NOTHING_SENT = "Nothing was sent to Venice"
 ANSWERED_S = 38.0
 """Leaves room below 45 s for finding out what became of the last request."""
 SCHEMAS = Path(__file__).with_name("schemas.json")
@@ -102,9 +102,25 @@ def _bad_arguments(error: ValidationError, model: type[Arguments]) -> str:
             )
             continue
         place = ".".join(path) if path[0] in model.model_fields else _name(path[0])
-        problem = str(context["text"]) if item["type"] == "argument" else item["msg"]
-        lines.append(f"{place}: {problem}")
-    return f"{'; '.join(lines)}. {NOTHING_SENT} Correct the arguments and call again."
+        lines.append(f"{place}: {_problem(item, context, model)}")
+    return f"{'; '.join(lines)}. {NOTHING_SENT}: correct it and call again."
+
+
+def _problem(item: ErrorDetails, context: Mapping[str, Any], model: type[Arguments]) -> str:
+    """What is wrong, without the names of classes, which mean nothing to a caller."""
+    if item["type"] == "argument":
+        return str(context["text"])
+    if item["type"] == "model_type":
+        field = model.model_fields[str(item["loc"][0])]
+        return f"give an object such as {_example(field.annotation, str(context['class_name']))}"
+    return "give a list, also for one" if item["type"] == "list_type" else item["msg"]
+
+
+def _example(annotation: Any, name: str) -> str:
+    """As JSON, of the argument's type that has this name."""
+    if isinstance(annotation, type) and issubclass(annotation, Part) and annotation.__name__ == name:
+        return to_json(annotation.EXAMPLE).decode()
+    return next((found for each in get_args(annotation) if (found := _example(each, name))), "")
 
 
 def _name(name: str) -> str:
@@ -128,7 +144,7 @@ class VeniceTool(Tool):
             if name not in ("token", "signature") and app.redactor.redact_tree([name, value]) != [name, value]:
                 fields = model.model_fields
                 instead = "Name the key by last6_chars instead." if "last6_chars" in fields else "Leave it out."
-                raise ToolError(f"{name if name in fields else WITHHELD}: {PASTED}. {NOTHING_SENT} {instead}")
+                raise ToolError(f"{name if name in fields else WITHHELD}: {PASTED}. {NOTHING_SENT}. {instead}")
         who = actor.set(_caller(context, app))
         with noting_questions() as asked, answered_within(ANSWERED_S) if self.in_time else nullcontext():
             try:
@@ -139,7 +155,7 @@ class VeniceTool(Tool):
                 if not asked:
                     raise
                 # A client that says it can ask, but answers with an error: the request waits for the terminal.
-                raise ToolError(str(app.guard.unanswered(asked[-1], "The client could not ask a person."))) from None
+                raise ToolError(str(app.guard.unanswered(asked[-1], "the client could not ask a person"))) from None
             finally:
                 actor.reset(who)
 
@@ -207,7 +223,9 @@ def derived(spec: ToolSpec) -> dict[str, Any]:
 @cache
 def _stored() -> dict[str, dict[str, Any]]:
     """The schemas as `scripts/docs.py` wrote them: to derive them took a third of a start-up. A test compares both."""
-    found: dict[str, dict[str, Any]] = from_json(SCHEMAS.read_bytes())
+    found: dict[str, dict[str, Any]] = {}
+    with suppress(OSError):  # without the file they are derived
+        found = from_json(SCHEMAS.read_bytes())
     return found
 
 

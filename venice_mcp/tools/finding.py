@@ -57,7 +57,10 @@ class FindApiKey(Arguments):
 
 
 class _Match(NamedTuple):
+    """`by` is how they were looked for, `head` a sentence with what came of it."""
+
     by: str
+    head: str
     keys: list[Key]
     notes: list[str]
 
@@ -82,7 +85,7 @@ async def venice_find_api_key(args: FindApiKey, ctx: Ctx) -> Annotated[CallToolR
     result = FoundKeys(
         by=found.by, matching=len(found.keys), columns=list(FoundKey._fields), rows=rows, notes=found.notes
     )
-    return answer(_text(result), result)
+    return answer(_text(found.head, result), result)
 
 
 # --- ways to find ---------------------------------------------------------------------------------
@@ -90,26 +93,41 @@ async def venice_find_api_key(args: FindApiKey, ctx: Ctx) -> Annotated[CallToolR
 
 def _by_ending(keys: list[Key], last6: str) -> _Match:
     found = [key for key in keys if key.last6_chars == last6]
+    by, head = "last six characters", _counted(found, "ends in", "end in", plain(last6, 6))
     if found:
-        return _Match("last six characters", found, [])
+        return _Match(by, head, found, [])
     alike = [key for key in keys if key.last6_chars.casefold() == last6.casefold()]
     notes = [f"But for upper and lower case it is the ending of {_listed(alike)}: read it again."] if alike else []
-    return _Match("last six characters", [], [*notes, _GONE])
+    return _Match(by, head, [], [*notes, _GONE])
 
 
 def _described(keys: list[Key], description: str) -> _Match:
     """Exactly, else but for case and spaces, else in part; the first that finds anything."""
     wanted = plain(description, 64)
     folded = _folded(wanted)
-    ways: tuple[tuple[str, Callable[[Key], bool]], ...] = (
-        ("description, exactly", lambda key: plain(key.description, 64) == wanted),
-        ("description, but for case", lambda key: _folded(key.description) == folded),
-        ("part of the description, any case", lambda key: folded in _folded(key.description)),
+    name = quoted(wanted, 64)
+    ways: tuple[tuple[str, str, Callable[[Key], bool]], ...] = (
+        ("description, exactly", f"the description {name}", lambda key: plain(key.description, 64) == wanted),
+        (
+            "description, but for case",
+            f"the description {name}, but for upper and lower case",
+            lambda key: _folded(key.description) == folded,
+        ),
+        (
+            "part of the description, any case",
+            f"{name} in the description, in any case",
+            lambda key: folded in _folded(key.description),
+        ),
     )
-    for by, fits in ways:
+    for by, what, fits in ways:
         if found := [key for key in keys if fits(key)]:
-            return _Match(by, found, [])
-    return _Match("description", [], [_GONE])
+            return _Match(by, _counted(found, "has", "have", what), found, [])
+    return _Match("description", _counted([], "has", "have", f"{name} in the description"), [], [_GONE])
+
+
+def _counted(keys: list[Key], one: str, many: str, what: str) -> str:
+    count = plural(len(keys), "active key") if keys else "No active key"
+    return f"{count} {many if len(keys) > 1 else one} {what}."
 
 
 def _folded(text: str) -> str:
@@ -130,14 +148,15 @@ async def _configured(app: App, kind: KeyKind) -> _Match:
     if (await app.client.keys.get("ADMIN")).secret is None:
         told = await _of_itself(app, held)
         more = "Its id, description, caps and last use can be told only with an ADMIN key (VENICE_ADMIN_KEY)."
-        return _Match(by, [], [told, more])
+        return _Match(by, f"Which key of the account the {by} is cannot be told.", [], [told, more])
     found = [key for key in await app.client.list_api_keys() if (key.api_key_type, key.last6_chars) == (kind, last6)]
+    head = _counted(found, "fits", "fit", f"the {by}")
     if len(found) > 1:
-        return _Match(by, found, ["Type and last six characters fit each of them; Venice tells no more."])
+        return _Match(by, head, found, ["Type and last six characters fit each of them; Venice tells no more."])
     if found:
-        return _Match(by, found, [])
+        return _Match(by, head, found, [])
     notes = [f"Venice does not list it in the account of the ADMIN key. {await _of_itself(app, held)}"]
-    return _Match(by, [], [*notes, *await _remembered(app, _past(last6, ""))])
+    return _Match(by, head, [], [*notes, *await _remembered(app, _past(last6, ""))])
 
 
 async def _of_itself(app: App, held: Credential) -> str:
@@ -204,8 +223,7 @@ async def _row(app: App, key: Key, made_here: set[str] | None) -> FoundKey:
     )
 
 
-def _text(result: FoundKeys) -> str:
-    head = f"{plural(result.matching, 'active key')} by {result.by}."
+def _text(head: str, result: FoundKeys) -> str:
     rows = [
         [
             row.id,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from venice_mcp.models.spending import SpendTable
+from venice_mcp.models.wire import WINDOWS
 from venice_mcp.policy.rules import CURRENCIES, Currency
 from venice_mcp.text import amount, plain
 from venice_mcp.workflows.facts import Facts
@@ -120,7 +121,11 @@ _CAP_COLUMNS = [*_KEY_COLUMNS, "cap", "used", "percent", "per_day", "since", "pr
 
 
 def cap_text(each: CapOutlook) -> str:
-    return f"{money(each.cap)} {each.currency.upper()}/{plain(each.facts.key.limit_period, 20)}"
+    return f"{money(each.cap)} {each.currency.upper()} {_window(each.facts)}"
+
+
+def _window(facts: Facts) -> str:
+    return WINDOWS.get(facts.key.limit_period) or f"per {plain(facts.key.limit_period, 20)}"
 
 
 def cap_table(found: Findings, shown: Sequence[CapOutlook]) -> SpendTable:
@@ -175,7 +180,7 @@ def caps_in_words(found: Findings, each: Share) -> str | None:
     if facts is None:
         return None
     caps = [f"{money(cap)} {unit.upper()}" for unit in CURRENCIES if (cap := facts.cap(unit)) is not None]
-    return f"{' + '.join(caps)}/{plain(facts.key.limit_period, 20)}" if caps else "no cap"
+    return f"{' and '.join(caps)} {_window(facts)}" if caps else "no cap"
 
 
 def _part_columns(units: Sequence[Currency]) -> list[str]:

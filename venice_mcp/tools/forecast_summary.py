@@ -95,7 +95,7 @@ def _cap_words(found: Findings) -> list[str]:
     if untold:
         told.append(f"of {_caps(untold, '').strip()} it cannot be told")
     if counts.get("blocked on purpose") and found.key_id:
-        told.append("a cap of 0 blocks it on purpose")
+        told.append(_blocked(found.caps))
     return told or _nothing_soon(found)
 
 
@@ -110,7 +110,18 @@ def _nothing_soon(found: Findings) -> list[str]:
         first = away(reached[0], found.period.now)
         many = f"{len(reached)} {kind}caps will be reached, the first {first}"
         told.append(f"one {kind}cap will be reached {first}" if len(reached) == 1 else many)
-    return told or ["no cap will be reached within ten years" if lasting else "every cap is 0, which blocks on purpose"]
+    return told or [
+        "no cap will be reached within ten years" if lasting else "every cap is 0, which blocks its currency on purpose"
+    ]
+
+
+def _blocked(caps: Sequence[CapOutlook]) -> str:
+    """What caps of 0 of one key do: each blocks its own currency, and only both together the key."""
+    zero = [each.currency for each in caps if each.state == "blocked on purpose"]
+    other = [each.upper() for each in CURRENCIES if each not in zero]
+    if not other:
+        return "caps of 0 block it on purpose"
+    return f"a cap of 0 blocks {zero[0].upper()} on purpose; it may go on with {other[0]}"
 
 
 def _before_the_end(caps: Sequence[CapOutlook], *, of_each: bool = False) -> str:

@@ -1,6 +1,7 @@
 """The tools for one key: get, create, update, revoke."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from venice_mcp.tools.arguments import (
     UpdateApiKey,
 )
 from venice_mcp.tools.build import answer
+from venice_mcp.tools.occupants import left_behind, lives_on, namesakes, still_there
 from venice_mcp.tools.times import expiry
 from venice_mcp.workflows.making import Made
 
@@ -63,7 +65,7 @@ def listed_key(keys: Sequence[Key], args: OneKey) -> Key:
     else:
         found = [key for key in keys if key.last6_chars == args.last6_chars]
     if not found:
-        raise not_found(args.key_id or f"ending in {args.last6_chars}")
+        raise not_found(args.key_id) if args.key_id else not_found(last6=args.last6_chars or "")
     if len(found) > 1:
         listed = ", ".join(f"{plain(key.id, 40)} {quoted(key.description)}" for key in found[:5])
         raise VeniceError(
@@ -155,10 +157,11 @@ async def check_destination(args: KeySettingsArguments, ctx: Ctx) -> tuple[tuple
 async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:
     app = app_of(ctx)
     settings = settings_of(args, args.description, app.now(), args.api_key_type)
-    if ctx.request_state is None:
-        # No use in asking for what cannot be done; looked at again right before the write.
-        await app.maker.room_for_one_more()
+    # No use in asking for what cannot be done; looked at again right before the write.
+    keys = await app.maker.room_for_one_more() if ctx.request_state is None else []
     notes, occupant = await check_destination(args, ctx)
+    behind = await left_behind(app, args.destination, occupant, keys)
+    notes = (*namesakes(args.description, keys), *lives_on(notes, behind))
     return Proposal(
         tool=venice_create_api_key.__name__,
         fingerprint=fingerprint(venice_create_api_key.__name__, args),
@@ -167,6 +170,7 @@ async def propose_create(args: CreateApiKey, ctx: Ctx) -> Proposal:
         question=about_create(settings, destination=args.destination, now=app.now(), notes=notes),
         destination=args.destination,
         occupant=occupant,
+        about={"notes": [still_there(behind)]} if behind else {},
     )
 
 
@@ -177,8 +181,9 @@ async def venice_create_api_key(
     only for managing keys. The secret is shown once or saved to a file. Never pass or repeat a secret."""
     app = app_of(ctx)
     made = await app.maker.create(verdict)
-    settings = NewKeySettings.model_validate(verdict.case.proposal.intent)
-    return made_answer(made, settings, app.now())
+    proposal = verdict.case.proposal
+    made = replace(made, notes=(*made.notes, *(plain(str(each), 300) for each in proposal.about.get("notes", ()))))
+    return made_answer(made, NewKeySettings.model_validate(proposal.intent), app.now())
 
 
 def _place(destination: Destination) -> str:
@@ -333,7 +338,7 @@ async def venice_revoke_api_key(
     args: OneKey, ctx: Ctx, verdict: Annotated[Verdict, asks_first(propose_revoke)]
 ) -> Annotated[CallToolResult, RevokedKey]:
     """Revoke a key for good after a person approved it; whatever uses it fails at once. Check last use first. To
-    pause a key instead, update its cap to 0."""
+    pause a key instead, update it with {'consumption_limit':{'usd':0,'diem':0}}."""
     app = app_of(ctx)
     target = verdict.case.proposal.target or {}
     notes = await app.changer.revoke(verdict)

@@ -40,8 +40,7 @@ async def venice_get_rate_limits(args: GetRateLimits, ctx: Ctx) -> Annotated[Cal
 
 async def limits_of(app: App, api_key_type: KeyKind | None, model: str) -> RateLimits:
     """The limits of a configured key, INFERENCE unless said otherwise, for models whose ids hold `model`."""
-    has_inference = (await app.client.keys.get("INFERENCE")).secret is not None
-    kind: KeyKind = api_key_type or ("INFERENCE" if has_inference else "ADMIN")
+    kind = api_key_type or await _weakest_held(app)
     data = await app.client.get_rate_limits(kind)
     secret = (await app.client.keys.get(kind)).secret
     return RateLimits(
@@ -55,6 +54,13 @@ async def limits_of(app: App, api_key_type: KeyKind | None, model: str) -> RateL
         next_epoch_begins=plain(data.next_epoch_begins, 40) if data.next_epoch_begins else None,
         groups=_grouped([item for item in data.rate_limits if model in (item.api_model_id or "")]),
     )
+
+
+async def _weakest_held(app: App) -> KeyKind:
+    """INFERENCE, which is the one to ask for when there is none at all, unless only an ADMIN key is held."""
+    only_admin = (await app.client.keys.get("INFERENCE")).secret is None
+    only_admin = only_admin and (await app.client.keys.get("ADMIN")).secret is not None
+    return "ADMIN" if only_admin else "INFERENCE"
 
 
 def _grouped(models: list[ModelLimits]) -> list[LimitGroup]:
@@ -78,6 +84,7 @@ async def venice_get_rate_limit_log(args: GetRateLimitLog, ctx: Ctx) -> Annotate
             cell(row.model_id, 80),
             cell(row.api_key_id, 40),
             cell(row.rate_limit_tier, 20),
+            _listed_as(app, row.api_key_id),
         )
         for row in sorted(rows, key=lambda row: row.timestamp, reverse=True)[: args.limit]
     ]
@@ -88,5 +95,16 @@ async def venice_get_rate_limit_log(args: GetRateLimitLog, ctx: Ctx) -> Annotate
     if not shown:
         return answer("No rate limit was hit lately.", result)
     most = ", ".join(f"{name}: {count}" for name, count in counts.most_common(5))
-    head = f"{plural(len(rows), 'hit')} in the log (Venice keeps the last 50). Most: {most}."
-    return answer(f"{head}\n{table(result.columns, shown)}", result)
+    newest = f", the newest {len(shown)} below" if len(shown) < len(rows) else ""
+    head = f"{plural(len(rows), 'hit')} in the log (Venice keeps the last 50){newest}. Most: {most}."
+    lines = [
+        [row.timestamp, row.rate_limit_type, row.model_id, row.key or row.api_key_id, row.rate_limit_tier]
+        for row in shown
+    ]
+    return answer(f"{head}\n{table(['time', 'limit', 'model', 'key', 'tier'], lines)}", result)
+
+
+def _listed_as(app: App, key_id: str) -> str | None:
+    """A key's description and ending, if it was listed before; nothing is asked for that."""
+    key = app.client.seen.get(key_id)
+    return f"{cell(key.description, 40)} ...{cell(key.last6_chars, 6)}" if key is not None else None

@@ -9,7 +9,8 @@ from mcp_types import CallToolResult
 from venice_mcp.app import Ctx, app_of
 from venice_mcp.models.results import KeyPage, KeyRow
 from venice_mcp.models.wire import Key
-from venice_mcp.text import amount, away, cell, parse_time, plain, plural, table
+from venice_mcp.questions import caps
+from venice_mcp.text import away, cell, parse_time, plain, plural, table
 from venice_mcp.tools.arguments import ListApiKeys
 from venice_mcp.tools.build import answer
 
@@ -50,7 +51,7 @@ def _list_text(page: KeyPage, now: datetime) -> str:
             cell(row.description),
             row.api_key_type,
             row.last6_chars,
-            _row_caps(row),
+            caps(row.usd_cap, row.diem_cap, row.limit_period),
             row.last_used or "never",
             _with_distance(row.expires, now),
         ]
@@ -63,13 +64,6 @@ def _list_text(page: KeyPage, now: datetime) -> str:
 def _with_distance(day: str | None, now: datetime) -> str:
     end = parse_time(day)
     return f"{day} ({away(end, now)})" if end else (day or "never")
-
-
-def _row_caps(row: KeyRow) -> str:
-    parts = [
-        f"{amount(value)} {unit}" for value, unit in ((row.usd_cap, "USD"), (row.diem_cap, "DIEM")) if value is not None
-    ]
-    return f"{' + '.join(parts)}/{row.limit_period}" if parts else "none"
 
 
 def row_of(key: Key) -> KeyRow:

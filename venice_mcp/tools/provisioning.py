@@ -1,11 +1,12 @@
 """Provisioning: one key per customer, service or stage, from one template and a list of names."""
 
 import hashlib
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
 
 import anyio.to_thread
 from mcp_types import CallToolResult
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.asking import asks_first, fingerprint
@@ -16,7 +17,7 @@ from venice_mcp.models.wire import MAX_ACTIVE_KEYS
 from venice_mcp.plan_questions import about_provisioning
 from venice_mcp.proposals import PLAN, Proposal, Step, Verdict
 from venice_mcp.secrets import Destination, looks_like_secret
-from venice_mcp.tools.arguments import LimitArguments
+from venice_mcp.tools.arguments import LimitArguments, Part
 from venice_mcp.tools.fields import PASTED, Description, clean_text, problem_at
 from venice_mcp.tools.keys import settings_of
 from venice_mcp.tools.plans import carried_out, nothing_to_do, running, told
@@ -33,9 +34,10 @@ from venice_mcp.workflows.templates import (
 _DESCRIPTION: TypeAdapter[str] = TypeAdapter(Description, config=ConfigDict(defer_build=True))
 
 
-class Places(BaseModel):
+class Places(Part):
     """Where the secrets of many keys go."""
 
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {"kind": "dotenv", "path": "~/.env", "variable": "VENICE_KEY_{NAME}"}
     model_config = ConfigDict(extra="forbid", defer_build=True)
     kind: PlaceKind
     path: Annotated[

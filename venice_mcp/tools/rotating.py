@@ -7,17 +7,17 @@ import anyio.to_thread
 from mcp_types import CallToolResult
 from pydantic import Field, model_validator
 
-from venice_mcp.app import Ctx, app_of
+from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.asking import asks_first, fingerprint
 from venice_mcp.errors import VeniceError
 from venice_mcp.models.plans import PlanResult
 from venice_mcp.models.wire import MAX_ACTIVE_KEYS, Key
 from venice_mcp.plan_questions import about_rotation
 from venice_mcp.proposals import PLAN, Proposal, Step, Verdict, digest
-from venice_mcp.text import parse_time, to_wire, when
+from venice_mcp.text import away, parse_time, plain, to_wire, when
 from venice_mcp.tools.arguments import OneKey, Sink
 from venice_mcp.tools.fields import ExpiresInDays, problem_at
-from venice_mcp.tools.keys import listed_key, runs_on
+from venice_mcp.tools.keys import left_behind, listed_key, lives_on, runs_on, still_there
 from venice_mcp.tools.plans import carried_out, reread_all, running, told
 from venice_mcp.workflows.successors import successor_of
 
@@ -54,6 +54,24 @@ class RotateApiKey(OneKey):
         return self
 
 
+async def _say_if_replaced(app: App, key_id: str, account: str) -> None:
+    """Whoever calls again, because the answer was lost, learns what became of the key.
+
+    Raises:
+        VeniceError: it was replaced, and is gone.
+    """
+    before = await anyio.to_thread.run_sync(app.store.plans.replacement, key_id, account)
+    if before is None or before.key_id is None:
+        return
+    ending = f" ...{plain(before.last6, 6)}" if before.last6 else ""
+    raise VeniceError(
+        f"That key was rotated already, {away(before.at, app.now())}, and is gone; its successor is {before.key_id}"
+        f"{ending}.",
+        next_step="Nothing is left to do. To replace the successor, rotate that one.",
+        code="replaced",
+    )
+
+
 async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
     app, name = app_of(ctx), venice_rotate_api_key.__name__
     print_of_call = fingerprint(name, args)
@@ -61,6 +79,9 @@ async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
     if begun is not None:
         return begun
     keys, now = await app.client.list_api_keys(), app.now()
+    account = await app.client.keys.account()
+    if args.key_id is not None and all(each.id != args.key_id for each in keys):
+        await _say_if_replaced(app, args.key_id, account)
     key = listed_key(keys, args)
     own = await runs_on(app, key)
     if own and not args.own_key:
@@ -84,9 +105,9 @@ async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
             next_step="Revoke a key nobody uses first (venice_audit_api_keys finds some).",
             code="too_many_keys",
         )
-    account = await app.client.keys.account()
-    before = await anyio.to_thread.run_sync(app.store.plans.replaced_at, key.id, account)
+    before = await anyio.to_thread.run_sync(app.store.plans.replacement, key.id, account)
     notes, occupant = await app.maker.look_at(args.deliver_to.destination(), planned=True)
+    behind = await left_behind(app, args.deliver_to.destination(), occupant, keys, ends=key.id)
     make = Step(
         "createApiKey",
         settings.model_dump(mode="json"),
@@ -109,16 +130,16 @@ async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
             leaked=args.leaked,
             own=own,
             at_once=args.grace_hours == 0,
-            replaced_at=before,
+            before=before,
             now=now,
-            notes=notes,
+            notes=lives_on(notes, behind),
         ),
         target={key.id: key.settings()},
         reread=reread_all(app, [key.id]),
         own_key=own,
         steps=steps,
         in_order=True,
-        about={"replaces": key.id, "notes": _notes(args, own=own)},
+        about={"replaces": key.id, "notes": [*_notes(args, own=own), *([still_there(behind)] if behind else [])]},
     )
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from venice_mcp import HOMEPAGE
 from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.errors import ArgumentError, VeniceError
+from venice_mcp.leaks.standing import KEPT, NOT_IGNORED, READABLE, lying
 from venice_mcp.leaks.walking import BINARY, IGNORED, LINK, SPECIAL
 from venice_mcp.models.leaks import LeakRow, LeakScan
 from venice_mcp.models.wire import Key
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from venice_mcp.leaks.scanning import Finding, Outcome, Progress
 
 _ANSWER_WITHIN_S = 43.0
+_ASKING_GIT_S = 3.0
 _PATH = 400
 _RULE = r"VENICE_(?:INFERENCE|ADMIN)_KEY_[A-Za-z0-9_-]{20,}"
 PREVENTION = (
@@ -43,9 +45,15 @@ _NEXT = {
     DEAD: "dead: no active key of this account ends so. Take it out of the file; if it may be another account's,"
     " revoke it there.",
 }
+_KEPT = (
+    "kept: a private file that git does not take along, and one for keys. Such a key lies where it belongs; nothing is"
+    " to be done about it."
+)
+_FENCE = "Where git does not ignore the file, name it in .gitignore; where others can read it, `chmod 600`."
 _HISTORY = (
     "Rewriting git history does not undo a leak, because clones, forks and caches keep it: revoke or rotate first."
 )
+_NO_FILE: tuple[str | None, str | None] = (None, None)  # of a place in history
 _ORDINARY = (BINARY, LINK, SPECIAL, IGNORED)
 """Left out in every tree; a count is enough."""
 
@@ -74,7 +82,8 @@ class ScanForLeakedKeys(Arguments):
 async def venice_scan_for_leaked_keys(args: ScanForLeakedKeys, ctx: Ctx) -> Annotated[CallToolResult, LeakScan]:
     """Find Venice keys and wallet keys left in files and git history on this machine, and which of them are live.
     Use it when a key may have leaked or before publishing code. Nothing found is shown, sent or stored but path, line,
-    kind and last six; nothing is changed. Live ones: rotate or revoke."""
+    kind and last six; nothing is changed. Live ones: rotate or revoke, unless told as kept. respect_gitignore leaves
+    out what is not published."""
     from venice_mcp.leaks.scanning import Request, scan  # only when it is needed, as a start should be quick
 
     app = app_of(ctx)
@@ -95,7 +104,11 @@ async def venice_scan_for_leaked_keys(args: ScanForLeakedKeys, ctx: Ctx) -> Anno
         left_out = sum(item.sandbox for item in outcome.found)
         outcome.found = [item for item in outcome.found if not item.sandbox]
     keys, problem = await _account_keys(app, outcome.found, _ANSWER_WITHIN_S - (time.monotonic() - started))
-    judged = [(_state(item, keys, app), item) for item in outcome.found]
+    places = await _places(app, outcome.found)
+    judged = [
+        Judged(*_state(item, keys, app), item, *(_NO_FILE if item.commit else places[item.path, item.last6]))
+        for item in outcome.found
+    ]
     own = await _own(app, outcome.found)
     notes = [
         *_cut_short(outcome, folders),
@@ -184,6 +197,29 @@ def _state(item: "Finding", keys: list[Key] | None, app: App) -> tuple[str, list
     return (LIVE if len(active) == 1 else SEVERAL), [plain(key.id, 40) for key in active]
 
 
+class Judged(NamedTuple):
+    """A finding with its state, the ids it may be, and how its file lies there."""
+
+    state: str
+    ids: list[str]
+    item: "Finding"
+    git: str | None
+    file: str | None
+
+    @property
+    def kept(self) -> bool:
+        return self.state not in (EXPIRED, DEAD) and (self.file or "").startswith(KEPT)
+
+
+async def _places(app: App, found: "list[Finding]") -> dict[tuple[str, str], tuple[str | None, str | None]]:
+    """What git does with each file in which a key lies, and who put it there and can read it."""
+    places = {(item.path, item.last6) for item in found if not item.commit}
+    if not places:
+        return {}
+    saved = await anyio.to_thread.run_sync(app.store.journal.delivered)
+    return await anyio.to_thread.run_sync(lying, places, saved, _ASKING_GIT_S, abandon_on_cancel=True)
+
+
 async def _own(app: App, found: "list[Finding]") -> list[str]:
     """Which of the server's own keys lie about, told without asking Venice."""
     notes: list[str] = []
@@ -213,26 +249,32 @@ def _cut_short(outcome: "Outcome", folders: Sequence[str]) -> list[str]:
     return [f"{_STOPPED[outcome.stopped]} after {outcome.seconds:.0f} s; {how}. What is not listed may still be there."]
 
 
-def _result(
-    args: ScanForLeakedKeys, outcome: "Outcome", judged: "list[tuple[tuple[str, list[str]], Finding]]", notes: list[str]
-) -> LeakScan:
-    judged.sort(key=lambda pair: (_STATES.index(pair[0][0]), pair[1]))
+def _result(args: ScanForLeakedKeys, outcome: "Outcome", judged: list[Judged], notes: list[str]) -> LeakScan:
+    judged.sort(key=lambda each: (_STATES.index(each.state), each.kept, each.item))
     numbers: dict[str, int] = {}
     rows = [
         LeakRow(
-            state,
+            each.state,
             item.kind,
             plain(item.last6, 6),
             numbers.setdefault(item.same, len(numbers) + 1),
             plain(item.path, _PATH),
             item.line,
             item.commit or None,
-            ids,
+            each.git,
+            each.file,
+            each.ids,
         )
-        for (state, ids), item in judged
+        for each in judged
+        for item in [each.item]
     ]
     start = (args.page - 1) * args.limit
-    steps = [_NEXT[state] for state in _STATES if any(row.state == state for row in rows)]
+    exposed = [each for each in judged if not each.kept]
+    steps = [_NEXT[state] for state in _STATES if any(each.state == state for each in exposed)]
+    if any(each.state not in (EXPIRED, DEAD) and _is_open(each) for each in exposed):
+        steps.append(_FENCE)
+    if len(exposed) < len(judged):
+        steps.append(_KEPT)
     if any(row.commit for row in rows):
         steps.append(_HISTORY)
     return LeakScan(
@@ -253,6 +295,11 @@ def _result(
     )
 
 
+def _is_open(each: Judged) -> bool:
+    """Whether there is something to mend about the file itself."""
+    return each.git == NOT_IGNORED or READABLE in (each.file or "")
+
+
 def _text(result: LeakScan, outcome: "Outcome") -> str:
     history = f", {plural(result.git_objects, 'git object')}" if result.git_objects else ""
     head = (
@@ -267,11 +314,13 @@ def _text(result: LeakScan, outcome: "Outcome") -> str:
             f"...{row.last6_chars}",
             str(row.secret),
             cell(f"{row.path}:{row.line}", _PATH + 12) + (f" in commit {row.commit}" if row.commit else ""),
+            row.git or "-",
+            row.file or "-",
             " ".join(row.key_ids) or "-",
         ]
         for row in result.rows
     ]
-    shown = [table(["state", "kind", "last6", "secret", "place", "key_id"], rows)] if rows else []
+    shown = [table(["state", "kind", "last6", "secret", "place", "git", "file", "key_id"], rows)] if rows else []
     counts = ", ".join(f"{count} {reason}" for reason, count in result.skipped.items())
     left_out = [f"Left out: {counts}."] if counts else []
     more = [f"More: page={result.next_page}."] if result.next_page else []

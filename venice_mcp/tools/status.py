@@ -8,8 +8,8 @@ from mcp_types import CallToolResult
 from venice_mcp import __version__, wallet
 from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.asking import can_ask
-from venice_mcp.cases import approve_command
 from venice_mcp.models.results import ConfiguredKey, PendingApproval, Status
+from venice_mcp.operating import approve_command, giving
 from venice_mcp.policy.summary import summary
 from venice_mcp.settings import NOT_CONFIGURED, Credential
 from venice_mcp.store import Approval, StoreError
@@ -44,8 +44,8 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
     admin = await app.client.keys.get("ADMIN")
     if admin.secret is None and not admin.problem:
         problems.append(
-            "No ADMIN key: listing, creating, changing and revoking keys and billing need VENICE_ADMIN_KEY"
-            " (or VENICE_ADMIN_KEY_FILE, or the keyring). Set it where this server is configured and restart."
+            "No ADMIN key: listing, creating, changing and revoking keys and billing need one."
+            f" {giving('ADMIN', app.settings.host)}"
         )
     # Deriving a wallet's address imports and computes for a while, off the event loop.
     keys = await anyio.to_thread.run_sync(lambda: [_configured(item) for item in found])
@@ -54,6 +54,7 @@ async def status_of(app: App, *, asking: bool, protocol_version: str | None) -> 
         version=__version__,
         keys=keys,
         can_ask=asking,
+        approve_command=None if asking else approve_command(None, app.store.folder),
         protocol_version=protocol_version,
         pending=[_pending(item, app) for item in waiting],
         open_matters=matters,
@@ -82,7 +83,7 @@ def _pending(item: Approval, app: App) -> PendingApproval:
         tool=plain(str(item.data["tool"]), 60),
         what=plain(str(item.data["headline"]), 160),
         expires_at=to_wire(item.expires_at),
-        command=approve_command(item.code, app.store) if item.state == "pending" else None,
+        command=approve_command(item.code, app.store.folder) if item.state == "pending" else None,
     )
 
 
@@ -92,12 +93,13 @@ def _text(status: Status, app: App) -> str:
         "loopback": f"SANDBOX at {app.settings.base_url}: nothing here is real.",
         "live": "LIVE: api.venice.ai.",
     }[status.mode]
+    why = "Policy takes approvals from a terminal only"
+    if not app.guard.gate.on_terminal_only:
+        why = "This client cannot ask a person"
     asking = (
-        "Policy takes approvals from a terminal only (`venice-mcp approve`)."
-        if app.guard.gate.on_terminal_only
-        else "This client can ask a person."
+        "This client can ask a person."
         if status.can_ask
-        else "This client cannot ask a person: approvals go through `venice-mcp approve` in a terminal."
+        else f"{why}: a person approves in a terminal of their own, where `{status.approve_command}` lists what waits."
     )
     rows = [
         [
@@ -112,7 +114,7 @@ def _text(status: Status, app: App) -> str:
     lines += [_waiting(item) for item in status.pending]
     lines += [f"Not accounted for, settle with venice_recover: {item}." for item in status.open_matters]
     lines += ["Policy: " + "; ".join(status.policy)] if status.policy else []
-    lines += [f"Problem: {cell(problem, 400)}" for problem in status.problems]
+    lines += [f"Problem: {cell(problem, 600)}" for problem in status.problems]
     return "\n".join(lines)
 
 

@@ -23,6 +23,7 @@ SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 
 MEANINGS: Mapping[str, str] = {
     "no_cap": "no USD and no DIEM cap, so it can spend all the account has",
+    "half_capped": "a USD or a DIEM cap only, so it can spend all the account has of the other",
     "policy_cap": "caps outside the operator's policy",
     "policy_privacy": "model_privacy wider than the operator's policy",
     "policy_expiry": "expiry outside the operator's policy",
@@ -32,6 +33,7 @@ MEANINGS: Mapping[str, str] = {
     "unused": "not used for long",
     "never_used": "never used",
     "expiring_soon": "expires soon",
+    "cap_reached": "cap used up",
     "cap_nearly_reached": "cap nearly reached",
     "no_expiry": "no expiry",
     "description_missing": "no description",
@@ -96,6 +98,7 @@ def examine(
     thresholds: Thresholds,
     now: datetime,
     folder: str = "~",
+    no_diem: bool = False,
 ) -> Report:
     """The report on these keys.
 
@@ -106,6 +109,7 @@ def examine(
         thresholds: from when something is a finding.
         now: aware.
         folder: where a rotated key may be saved.
+        no_diem: whether the account is known to have no DIEM to spend.
     """
     every = [facts_of(key, own=key.id in own, now=now) for key in keys]
     limits = thresholds
@@ -116,6 +120,8 @@ def examine(
         *_many_admins(every, limits),
         *_many_keys(every, limits),
     ]
+    if no_diem:
+        found = [each for each in found if each.code != "half_capped" or _lacks(each.key, "usd")]
     order = list(MEANINGS)
     # What this server runs on comes last: it is the one to touch last.
     found.sort(key=lambda each: (SEVERITIES.index(each.severity), order.index(each.code), each.own, -each.weight))
@@ -145,6 +151,21 @@ def _uncapped(facts: Facts, rules: Sequence[KeyRules], _: Thresholds) -> Iterato
             "no_cap", "high" if facts.in_use else "medium", facts, evidence,
             remedies.put_cap(facts, rules, CURRENCIES), weight,
         )  # fmt: skip
+
+
+def _half_capped(facts: Facts, rules: Sequence[KeyRules], _: Thresholds) -> Iterator[Finding]:
+    lacking: list[Currency] = [each for each in CURRENCIES if facts.cap(each) is None]
+    reach = reach_of(facts.key.settings())
+    if len(lacking) != 1 or any(lacking[0] in broken(each, reach, facts.now) for each in rules):
+        return  # what policy asks for is a finding of its own
+    without, capped = lacking[0], CURRENCIES[lacking[0] == CURRENCIES[0]]
+    spent = facts.week.get(without)
+    has = f"{amount(facts.cap(capped))} {capped.upper()} per {plain(facts.key.limit_period, 20)}"
+    evidence = (
+        f"{has}, no {without.upper()} cap;"
+        f" spent {'not stated' if spent is None else f'{amount(spent)} {without.upper()}'} in 7 days; {facts.use()}"
+    )
+    yield _finding("half_capped", "low", facts, evidence, remedies.put_cap(facts, rules, lacking), spent or 0)
 
 
 def _endless(facts: Facts, rules: Sequence[KeyRules], _: Thresholds) -> Iterator[Finding]:
@@ -194,9 +215,9 @@ def _nearly_spent(facts: Facts, rules: Sequence[KeyRules], limits: Thresholds) -
         said.append(f"{amount(spent)} of {amount(cap)} {each.upper()} ({near[each] + 1e-9:.0f} %)")
     if near:
         evidence = f"spent {', '.join(said)} this {plain(facts.key.limit_period, 20)}; {facts.use()}"
-        severity: Severity = "high" if max(near.values()) >= 100 else "medium"
-        fix = remedies.raise_cap(facts, rules, near)
-        yield _finding("cap_nearly_reached", severity, facts, evidence, fix, max(near.values()))
+        used_up = max(near.values()) >= 100
+        code, severity = ("cap_reached", "high") if used_up else ("cap_nearly_reached", "medium")
+        yield _finding(code, severity, facts, evidence, remedies.raise_cap(facts, rules, near), max(near.values()))
 
 
 def _nameless(facts: Facts, rules: Sequence[KeyRules], _: Thresholds) -> Iterator[Finding]:
@@ -233,6 +254,7 @@ def _beyond_policy(facts: Facts, rules: Sequence[KeyRules], _: Thresholds) -> It
 
 _CHECKS: tuple[Callable[[Facts, Sequence[KeyRules], Thresholds], Iterator[Finding]], ...] = (
     _uncapped,
+    _half_capped,
     _beyond_policy,
     _idle,
     _ending,
@@ -318,6 +340,11 @@ def _finding(code: str, severity: Severity, facts: Facts, evidence: str, fix: Ca
 
 def _is_admin(facts: Facts) -> bool:
     return facts.key.api_key_type == "ADMIN"
+
+
+def _lacks(key: Key | None, currency: Currency) -> bool:
+    """Whether a key has no cap in a currency."""
+    return key is not None and getattr(key.consumption_limits, currency) is None
 
 
 def _is_idle(facts: Facts, limits: Thresholds) -> bool:

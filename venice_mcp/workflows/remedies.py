@@ -15,6 +15,7 @@ from venice_mcp.models.wire import PERIODS, PRIVACY, Key
 from venice_mcp.policy.patterns import matches
 from venice_mcp.policy.reach import broken, reach_of
 from venice_mcp.policy.rules import CURRENCIES, Currency, KeyRules, Period
+from venice_mcp.questions import blocking
 from venice_mcp.secrets import looks_like_secret
 from venice_mcp.text import plain, quoted
 from venice_mcp.workflows.facts import Facts
@@ -24,6 +25,7 @@ UPDATE, REVOKE, ROTATE = "venice_update_api_key", "venice_revoke_api_key", "veni
 BULK = {UPDATE: "venice_update_api_keys", REVOKE: "venice_revoke_api_keys"}
 MOST_IN_BULK = 50
 EXPIRES_IN_DAYS = 90
+PAUSE = 'consumption_limit={"usd":0,"diem":0}'
 _GUESSED_CAP = 10
 _MAX_CAP = 9_999_999_999
 _LONGEST = 64
@@ -65,7 +67,9 @@ def revoke(facts: Facts) -> Call:
     if facts.in_use:
         return look(facts, "it is in use: find out by whom")
     named = _by_id(facts.key) or _by_ending(facts.key)
-    return Call(REVOKE, named, "final; ask its holder, or pause it with a cap of 0 first") if named else look(facts, "")
+    return (
+        Call(REVOKE, named, f"final; ask its holder, or pause it first: {UPDATE} {PAUSE}") if named else look(facts, "")
+    )
 
 
 def rotate(facts: Facts, folder: str) -> Call:
@@ -166,8 +170,9 @@ def _about_caps(facts: Facts, caps: Mapping[Currency, float], period: str) -> st
         said.append(f"{' and '.join(guessed)} cap a guess, no spend known")
     if low := [each.upper() for each in caps if caps[each] <= facts.seen(each)]:
         said.append(f"{' and '.join(low)} cap NOT above what it spent, policy allows no more: it may stop")
-    if blocked := [each.upper() for each in caps if caps[each] == 0 and facts.cap(each) != 0]:
-        said.append(f"a {' and '.join(blocked)} cap of 0 blocks it")
+    if blocked := [each for each in caps if caps[each] == 0 and facts.cap(each) != 0]:
+        after = {f"{each}_cap": caps.get(each, facts.cap(each)) for each in CURRENCIES}
+        said += blocking([f"{each}_cap" for each in blocked], after)
     if lower := [each.upper() for each in caps if caps[each] < (facts.cap(each) or 0)]:
         said.append(f"{' and '.join(lower)} cap lower than now")
     if period == "LIFETIME":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from venice_mcp.errors import VeniceError
+from venice_mcp.operating import command
 from venice_mcp.secrets import Redactor
 from venice_mcp.store import Checkpoint, Entry, Store, as_json, unpacked
 from venice_mcp.text import plain
@@ -69,7 +70,7 @@ def verify(state_dir: Path, *, checkpoint: Path | None) -> int:
     if checkpoint is not None:
         kept = _kept(checkpoint)
         if kept is None:
-            sys.stderr.write(f"{checkpoint} holds no checkpoint; make one with: venice-mcp audit-log export\n")
+            sys.stderr.write(f"{checkpoint} holds no checkpoint; make one with: {command('audit-log', 'export')}\n")
             return _USER_ERROR
     store = _existing(state_dir)
     if store is None:

@@ -19,6 +19,7 @@ from venice_mcp.changes import AUDIT_LOG, KEYS, key_uri
 from venice_mcp.errors import VeniceError
 from venice_mcp.models.results import KeyRow
 from venice_mcp.models.wire import MAX_ACTIVE_KEYS
+from venice_mcp.operating import command
 from venice_mcp.policy.summary import summary
 from venice_mcp.store import as_json
 from venice_mcp.text import plain
@@ -73,7 +74,8 @@ async def _audit_log(app: App) -> str:
     for entry in map(as_json, reversed(entries)):
         line = json.dumps(entry) + "\n"
         if len(line) > _LONGEST_ENTRY:
-            line = json.dumps(entry | {"data": "too long to be shown here; see `venice-mcp audit-log export`"}) + "\n"
+            elsewhere = f"too long to be shown here; see `{command('audit-log', 'export')}`"
+            line = json.dumps(entry | {"data": elsewhere}) + "\n"
         left -= len(line)
         if left < 0:
             break

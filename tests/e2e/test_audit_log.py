@@ -29,6 +29,7 @@ from tests.e2e.processes import OURS, environment
 from tests.e2e.terminal import on_terminal, terminal
 from tests.e2e.test_terminal import command_in
 from tests.test_harness import NOON
+from venice_mcp.operating import command
 from venice_mcp.store import Store, actor
 
 pytestmark = pytest.mark.anyio
@@ -302,7 +303,7 @@ def test_a_file_that_holds_no_checkpoint_is_bad_usage(tmp_path: Path, content: b
     kept.write_bytes(content)
     ended = run(store.folder, "audit-log", "verify", "--checkpoint", str(kept))
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == f"{kept} holds no checkpoint; make one with: venice-mcp audit-log export\n"
+    assert ended.stderr == f"{kept} holds no checkpoint; make one with: {command('audit-log', 'export')}\n"
 
 
 def test_a_checkpoint_of_another_record_is_told(tmp_path: Path, run: Run, said: Said) -> None:

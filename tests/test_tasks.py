@@ -26,7 +26,7 @@ from mcp_types import (
     TextContent,
 )
 
-from tests.e2e.bench import ADMIN_KEY, CREATE, ERAS, INFERENCE_KEY, LEGACY, MODERN, Person, World, operated, world
+from tests.e2e.bench import ADMIN_KEY, CREATE, ERAS, INFERENCE_KEY, KEYS, LEGACY, MODERN, Person, World, operated, world
 from tests.test_bad_input import HEX_KEY, JWT, OLD_KEY, OTHER_KEY, SIGNATURE
 from venice_mcp import HOMEPAGE
 from venice_mcp.icons import ICON
@@ -120,6 +120,10 @@ def test_the_words_about_a_task_can_stand_in_front_matter_and_in_a_table(task: T
 
 
 # --- prompts --------------------------------------------------------------------------------------
+
+
+async def test_the_plugin_has_slash_commands_instead_of_prompts(tmp_path: Path) -> None:
+    assert await offered(world(tmp_path, env={**KEYS, "VENICE_MCP_HOST": "plugin"})) == []
 
 
 @eras

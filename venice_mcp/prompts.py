@@ -12,6 +12,7 @@ from mcp_types import INVALID_PARAMS
 
 from venice_mcp.app import App
 from venice_mcp.secrets import Redactor, looks_like_secret
+from venice_mcp.settings import PLUGIN
 from venice_mcp.tasks import TASKS, Task
 from venice_mcp.text import plural, quoted
 
@@ -32,8 +33,11 @@ _PERHAPS_CUT = "If more was typed, go by all of it."
 
 
 def add_prompts(server: MCPServer[App], app: App, tools: frozenset[str]) -> frozenset[str]:
-    """Offer the tasks whose tools are all there. Returns the names of the prompts."""
-    offered = [task for task in TASKS if tools.issuperset(task.needs)]
+    """Offer the tasks whose tools are all there. Returns the names of the prompts.
+
+    In the plugin none: it has a slash command for each, and Claude Code would list every job twice.
+    """
+    offered = [task for task in TASKS if tools.issuperset(task.needs) and app.settings.host != PLUGIN]
     for task in offered:
         names = arguments_of(task)
         server.add_prompt(

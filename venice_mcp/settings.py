@@ -107,7 +107,8 @@ class Settings:
         policy_sources: the files and variables the rules come from.
         allowances_hold: whether the record with the budgets is where the operator has it, so that nobody starts
             them anew by naming another. If not, `policy` lets nothing go unasked.
-        host: `plugin` when the plugin of Claude Code started it, else empty. It only words what to do.
+        host: `plugin` when the plugin of Claude Code started it, else empty. It words what to do, and prompts are left
+            to the plugin's slash commands.
     """
 
     mode: Literal["live", "sandbox", "loopback"]

@@ -139,8 +139,8 @@ def test_the_state_folder_may_be_named_anywhere_in_the_command(tmp_path: Path, p
     state = filled(tmp_path / "state").folder
     words = ["--state-dir", str(state)]
     shown: set[str] = set()
-    for command in ([*words, "audit-log", "show"], ["audit-log", *words, "show"], ["audit-log", "show", *words]):
-        ended = completed(parent, command, environment(tmp_path))
+    for line in ([*words, "audit-log", "show"], ["audit-log", *words, "show"], ["audit-log", "show", *words]):
+        ended = completed(parent, line, environment(tmp_path))
         assert ended.returncode == 0, ended.stderr
         shown.add(ended.stdout)
     assert len(shown) == 1

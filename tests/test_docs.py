@@ -51,6 +51,10 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=of_page)
 every_skill = pytest.mark.parametrize("skill", KNOWLEDGE, ids=of_page)
 
 
+def test_a_file_that_is_named_with_its_version_has_this_one() -> None:
+    assert re.findall(r"venice-mcp-(\S+)\.mcpb", text_of(README)) == [__version__]
+
+
 # --- generated ------------------------------------------------------------------------------------
 
 

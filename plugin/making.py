@@ -1,8 +1,8 @@
 """Making the environment the plugin's server runs in.
 
-`python3 making.py DATA` makes it; `begin` starts that as a process of its own, which goes on when the client loses its
-patience, and whose output is in the log. No package is installed that requirements.lock has no hash for, and none is
-built: building would fetch others, without a hash.
+`python3 making.py [DATA]` makes it; `begin` starts that as a process of its own, which goes on when the client loses
+its patience, and whose output is in the log. No package is installed that requirements.lock has no hash for, and none
+is built: building would fetch others, without a hash.
 """
 
 from __future__ import annotations
@@ -191,4 +191,5 @@ def _wait_for(held: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(make(Path(sys.argv[1])))
+    named = Path(sys.argv[1]) if len(sys.argv) > 1 else places.data_folder()
+    sys.exit(make(named) if named else "this system knows no home folder for the user who runs it")

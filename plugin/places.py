@@ -31,7 +31,7 @@ def home() -> Path | None:
 
 
 def data_folder() -> Path | None:
-    """Where the server's environment is when no client says."""
+    """Where the server's environment is."""
     return _in(_known_folder("local"), "venice-keys") or _in(home(), ".local/share/venice-keys")
 
 

@@ -3,10 +3,12 @@
 python3 -E -s start.py [DATA]
 
 -E and -s: no variable of a project, and nothing but the standard library and this folder, decides what is imported.
-The server runs in an environment of its own in DATA, the plugin's data folder, made once from requirements.lock
-beside this file by uv if there is one, else by venv and pip. That can take longer than a client waits for a server,
-so after PATIENCE_S the client is answered from here (`waiting`) until the environment is there. stdout belongs to MCP;
-what is done is told on stderr. Needs Python 3.9 and its standard library; the server needs 3.11, which uv can fetch.
+The server runs in an environment of its own in DATA, made once from requirements.lock beside this file by uv if there
+is one, else by venv and pip. Where a client keeps data for plugins follows from variables that a project may set, so
+this is in the home that the system knows unless another absolute folder is named. That can take longer than a client
+waits for a server, so after PATIENCE_S the client is answered from here (`waiting`) until the environment is there.
+stdout belongs to MCP; what is done is told on stderr. Needs Python 3.9 and its standard library; the server needs
+3.11, which uv can fetch.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def main(arguments: list[str]) -> int:
 
 
 def data_folder(arguments: list[str]) -> Path | None:
-    """The folder that was named; this user's own if a client left its placeholder, which would name a project's."""
+    """This user's own folder, or the one that was named; a placeholder that a client left would name a project's."""
     named = arguments[0] if arguments else ""
     return Path(named) if os.path.isabs(named) and "${" not in named else places.data_folder()
 

@@ -96,7 +96,7 @@ def plugin(_: str) -> str:
                 SERVER: {
                     "command": "python3",
                     # Without -E a project's PYTHONPATH decides what is imported, with the keys at hand.
-                    "args": ["-E", "-s", "${CLAUDE_PLUGIN_ROOT}/plugin/start.py", "${CLAUDE_PLUGIN_DATA}"],
+                    "args": ["-E", "-s", "${CLAUDE_PLUGIN_ROOT}/plugin/start.py"],
                     "env": variables,
                 }
             },

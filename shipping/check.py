@@ -48,12 +48,9 @@ def start(scratch: Path, env: dict[str, str]) -> None:
         ("uv", f"{Path(UV).parent}{os.pathsep}{env['PATH']}"),
     ):
         data = scratch / f"data-{name.split()[0]}"
-        args: list[str] = [
-            each.replace("${CLAUDE_PLUGIN_ROOT}", str(ROOT)).replace("${CLAUDE_PLUGIN_DATA}", str(data))
-            for each in server["args"]
-        ]
+        args: list[str] = [each.replace("${CLAUDE_PLUGIN_ROOT}", str(ROOT)) for each in server["args"]]
         variables = dict.fromkeys(server["env"], "") | {"VENICE_KEYS_SANDBOX": "true"}
-        command = [shutil.which(str(server["command"]), path=path) or "python3", *args]
+        command = [shutil.which(str(server["command"]), path=path) or "python3", *args, str(data)]
         found: list[str] = []
         for _ in range(2):  # the first may be answered before the server can be
             found = tools_of(command, cwd=scratch, env=env | {"PATH": path} | variables)
@@ -67,10 +64,10 @@ def start(scratch: Path, env: dict[str, str]) -> None:
         print(f"the plugin's server starts, installed with {name}")
 
 
-def wait_for(data: Path, env: dict[str, str]) -> None:
+def wait_for(data: Path | None, env: dict[str, str]) -> None:
     """Wait until the installation that a start began is over: it holds the lock for as long as it runs."""
     python = shutil.which("python3", path=env["PATH"]) or "python3"
-    run([python, str(ROOT / "plugin" / "making.py"), str(data)], env=env)
+    run([python, str(ROOT / "plugin" / "making.py"), *([str(data)] if data else [])], env=env)
 
 
 def without_uv(path: str) -> str:
@@ -78,7 +75,10 @@ def without_uv(path: str) -> str:
 
 
 def install(home: Path, env: dict[str, str]) -> None:
-    """Install the plugin as a person would; Claude Code then starts its server and says whether it answers."""
+    """Install the plugin as a person would; Claude Code then starts its server and says whether it answers.
+
+    The environment is made where the system has this user's home, whatever HOME says, and stays there.
+    """
     run([*CLAUDE, "plugin", "marketplace", "add", str(ROOT)], env=env, cwd=home)
     run([*CLAUDE, "plugin", "install", ID], env=env, cwd=home)
     for state in ("is being installed", "is installed"):
@@ -88,7 +88,7 @@ def install(home: Path, env: dict[str, str]) -> None:
             cwd=home, env=env, capture_output=True, text=True, timeout=HEALTH_TIMEOUT_S, check=False,
         ).stdout
         # fmt: on
-        wait_for(home / ".claude" / "plugins" / "data" / ID.replace("@", "-"), env)
+        wait_for(None, env)
         if not re.search(r"plugin:venice-keys:venice: .*Connected", listed):
             raise ShippingError(f"Claude Code could not connect while the server {state}: {listed}")
         print(f"Claude Code connects while the server {state}")

@@ -48,11 +48,13 @@ SERVER: Json = PLUGIN["mcpServers"]["venice"]
 
 def start_declared(data: Path) -> list[str]:
     """How Claude Code starts the server."""
-    places = {"${CLAUDE_PLUGIN_ROOT}": str(ROOT), "${CLAUDE_PLUGIN_DATA}": str(data)}
-    words = [str(word) for word in SERVER["args"]]
-    for placeholder, place in places.items():
-        words = [word.replace(placeholder, place) for word in words]
-    return [sys.executable, *words]
+    # Where Claude Code keeps data of plugins follows from a variable, so it is not asked for that.
+    assert not [word for word in SERVER["args"] if "DATA" in word]
+    return [
+        sys.executable,
+        *(str(word).replace("${CLAUDE_PLUGIN_ROOT}", str(ROOT)) for word in SERVER["args"]),
+        str(data),
+    ]
 
 
 def hostile(project: Path) -> dict[str, str]:

@@ -362,8 +362,15 @@ def in_force_with(tmp_path: Path, environment: dict[str, str] | None = None, **m
 def test_without_any_file_there_is_no_rule_and_no_problem(tmp_path: Path) -> None:
     assert in_force_with(tmp_path) == InForce()
     assert in_force_with(tmp_path, {"VENICE_MCP_POLICY": " ", "VENICE_MCP_READ_ONLY": "0"}) == InForce()
-    # A host that has no value for a variable hands its name over.
-    assert in_force_with(tmp_path, {"VENICE_MCP_POLICY": "${policy}", "VENICE_MCP_READ_ONLY": "${x}"}) == InForce()
+    # A host that has no value for an option hands its name over.
+    empty = {"VENICE_MCP_POLICY": "${user_config.policy}", "VENICE_MCP_READ_ONLY": "${user_config.read_only}"}
+    assert in_force_with(tmp_path, empty) == InForce()
+
+
+@pytest.mark.parametrize("left", ["${VENICE_MCP_POLICY}", "$POLICY", "%POLICY%", "{env:POLICY}"])
+def test_whoever_meant_to_name_a_restriction_is_not_left_without_one(tmp_path: Path, left: str) -> None:
+    assert in_force_with(tmp_path, {"VENICE_MCP_POLICY": left}).problem
+    assert in_force_with(tmp_path, {"VENICE_MCP_READ_ONLY": left}).policy.read_only
 
 
 def test_the_operators_file_and_every_other_one_are_in_force_together(tmp_path: Path) -> None:

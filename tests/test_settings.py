@@ -215,7 +215,10 @@ UNFILLED = [
 ]
 
 
-@pytest.mark.parametrize("placeholder", UNFILLED)
+ODD = ["$env:VENICE_ADMIN_KEY", "$venice_admin_key", "$(cat key)", "!VENICE_ADMIN_KEY!", "{file:~/.k}", "`cat key`"]
+
+
+@pytest.mark.parametrize("placeholder", [*UNFILLED, *ODD])
 def test_a_placeholder_that_a_host_left_unfilled_is_no_key_and_hides_no_file(tmp_path: Path, placeholder: str) -> None:
     path = tmp_path / "admin.key"
     path.write_text("VENICE_ADMIN_KEY_" + "aB3" * 12)
@@ -224,9 +227,16 @@ def test_a_placeholder_that_a_host_left_unfilled_is_no_key_and_hides_no_file(tmp
     secret = found.credentials["ADMIN"].secret
     assert secret is not None
     assert secret.reveal() == path.read_text()
-    without = loaded(VENICE_ADMIN_KEY_FILE=placeholder).credentials["ADMIN"]
+    without = loaded(VENICE_ADMIN_KEY=placeholder).credentials["ADMIN"]
     assert (without.secret, without.problem) == (None, None)
-    assert without.origin == "not configured: VENICE_ADMIN_KEY_FILE is a placeholder"
+    assert without.origin == "not configured: VENICE_ADMIN_KEY is a placeholder"
+
+
+@pytest.mark.parametrize("placeholder", UNFILLED)
+def test_a_placeholder_names_no_file_with_a_key(placeholder: str) -> None:
+    found = loaded(VENICE_ADMIN_KEY_FILE=placeholder).credentials["ADMIN"]
+    assert (found.secret, found.problem) == (None, None)
+    assert found.origin == "not configured: VENICE_ADMIN_KEY_FILE is a placeholder"
 
 
 @pytest.mark.parametrize("placeholder", UNFILLED)

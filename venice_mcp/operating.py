@@ -12,8 +12,9 @@ from venice_mcp.systems import as_command
 
 
 def command(*words: str) -> str:
-    """This program with these words, as one line. -P keeps the folder it is run in out of Python's search path."""
-    return as_command([sys.executable, "-P", "-m", "venice_mcp", *words])
+    """This program with these words, as one line. -P keeps the folder it is run in out of Python's search path, -E what
+    a project's PYTHONPATH names."""
+    return as_command([sys.executable, "-E", "-P", "-m", "venice_mcp", *words])
 
 
 def approve_command(code: str | None, state_dir: Path) -> str:

@@ -62,6 +62,7 @@ _CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD036414
 _PLACEHOLDER = re.compile(
     r"""(["']?)(?:\$\{[^}]*\}\}?|\{\{?\s*(?:\w+[:.])?[A-Za-z_]\w*\s*\}?\}|[$][A-Z]\w*|%[A-Z]\w*%|<[A-Z]\w*>)\1"""
 )
+_IN_NO_KEY = re.compile(r"[$%{}<>()!`]")
 _MAX_KEY_FILE = 4096
 KEYSTORE_VARIABLE = "VENICE_WALLET_KEYSTORE_FILE"
 _OPENED_WITH = "VENICE_WALLET_PASSWORD"
@@ -314,8 +315,8 @@ def _from_env(kind: KeyKind, env: Mapping[str, str], mode: str) -> Credential:
     if kind == "WALLET" and _given(env, KEYSTORE_VARIABLE):
         return _from_keystore(env)
     variable = VARIABLES[kind]
-    # A placeholder says nothing, so it must not hide a file either.
-    if value := _given(env, variable):
+    # A placeholder says nothing, so it must not hide a file either. Some are spelled in ways that nobody foresees.
+    if (value := _given(env, variable)) and not _IN_NO_KEY.search(value):
         return _checked(kind, value, f"environment variable {variable}", mode)
     name = _given(env, f"{variable}_FILE")
     if not name:

@@ -117,7 +117,7 @@ async def test_what_a_model_relays_says_what_waits_who_approves_it_and_for_how_l
     told = done(status)
     assert [each["command"] for each in told["pending"]] == [command]
     listing = told["approve_command"]
-    assert shlex.split(command) == [*shlex.split(listing)[:5], told["pending"][0]["code"], *shlex.split(listing)[5:]]
+    assert shlex.split(command) == [*shlex.split(listing)[:6], told["pending"][0]["code"], *shlex.split(listing)[6:]]
     assert f"`{listing}` lists what waits." in text_of(status)
     # A host without the program on its PATH has nothing else to run.
     assert "venice-mcp approve" not in said + text_of(status)
@@ -127,7 +127,7 @@ async def test_what_waits_is_listed_with_the_whole_command_for_each(tmp_path: Pa
     venice = world(tmp_path)
     command = await pending(venice, "create")
     words = shlex.split(command)
-    status, screen = await running(shlex.join([word for word in words if word != words[5]]), elsewhere)
+    status, screen = await running(shlex.join([word for word in words if word != words[6]]), elsewhere)
     assert status == 0
     assert command_in(screen).strip() == f"to decide: {command}"
 
@@ -140,13 +140,13 @@ async def test_a_request_is_found_in_the_usual_folder_whatever_is_set(
     # Only where the account has its home, which no test may write to, is replaced.
     for module in (operating, cli):
         monkeypatch.setattr(module, "trusted_state_dir", lambda: venice.app.store.folder)
-    assert operating.approve_command(words[5], venice.app.store.folder) == shlex.join(words[:6])
+    assert operating.approve_command(words[6], venice.app.store.folder) == shlex.join(words[:7])
     monkeypatch.setenv("VENICE_MCP_STATE_DIR", str(tmp_path / "another"))
     assert cli.run(["approve"]) == 0
-    assert words[5] in capsys.readouterr().out
-    assert cli.run(["approve", words[5].lower()]) == 2
+    assert words[6] in capsys.readouterr().out
+    assert cli.run(["approve", words[6].lower()]) == 2
     assert "only a person at one can approve" in capsys.readouterr().err
-    assert cli.run(["approve", words[5], "--state-dir", str(tmp_path / "another")]) == 2
+    assert cli.run(["approve", words[6], "--state-dir", str(tmp_path / "another")]) == 2
     assert "Nothing was ever asked for" in capsys.readouterr().err
     assert not (tmp_path / "another").exists()
 
@@ -242,13 +242,13 @@ async def test_an_expired_request_cannot_be_approved(tmp_path: Path, elsewhere: 
 async def test_an_approval_lasts_ten_minutes(tmp_path: Path, era: str, name: str) -> None:
     venice, write = world(tmp_path), WRITES[name]
     arguments = write.given(venice.id_of)
-    code = shlex.split(await pending(venice, name, era))[5]
+    code = shlex.split(await pending(venice, name, era))[6]
     venice.clock.advance(minutes=5)
     assert venice.app.store.approvals.settle(code, "granted", "approved on a terminal", venice.clock()) == "granted"
     venice.clock.advance(minutes=5)
     assert await pending(venice, name, era) != ""
     assert venice.written == {}
-    code = shlex.split(await pending(venice, name, era))[5]
+    code = shlex.split(await pending(venice, name, era))[6]
     venice.app.store.approvals.settle(code, "granted", "approved on a terminal", venice.clock())
     venice.clock.advance(minutes=9, seconds=59)
     async with venice.client(era) as client:
@@ -258,7 +258,7 @@ async def test_an_approval_lasts_ten_minutes(tmp_path: Path, era: str, name: str
 
 async def test_an_approval_does_not_survive_a_change_of_its_key(tmp_path: Path) -> None:
     venice, write = world(tmp_path), EVERY["revoke"]
-    code = shlex.split(await pending(venice, "revoke"))[5]
+    code = shlex.split(await pending(venice, "revoke"))[6]
     venice.app.store.approvals.settle(code, "granted", "approved on a terminal", venice.clock())
     key_id = venice.id_of(IDLE)
     await venice.venice("PATCH", "/api_keys", json={"id": key_id, "description": "payments production"})
@@ -270,7 +270,7 @@ async def test_an_approval_does_not_survive_a_change_of_its_key(tmp_path: Path) 
 
 async def test_an_approval_counts_for_its_exact_arguments_only(tmp_path: Path) -> None:
     venice, write = world(tmp_path), EVERY["create"]
-    code = shlex.split(await pending(venice, "create"))[5]
+    code = shlex.split(await pending(venice, "create"))[6]
     venice.app.store.approvals.settle(code, "granted", "approved on a terminal", venice.clock())
     others: list[Json] = [
         {**write.arguments, "consumption_limit": {"usd": 6}},
@@ -288,7 +288,7 @@ async def test_an_approval_counts_for_its_exact_arguments_only(tmp_path: Path) -
 async def test_what_waits_is_listed_with_and_without_a_terminal(tmp_path: Path, elsewhere: Path) -> None:
     venice = world(tmp_path)
     words = shlex.split(await pending(venice, "create"))
-    code = words.pop(5)
+    code = words.pop(words.index("approve") + 1)
     ended = await anyio.run_process(words, cwd=elsewhere, env={}, stderr=subprocess.STDOUT)
     assert f"{code}  Create a new INFERENCE key" in ended.stdout.decode()
     status = done(await venice.call("venice_status"))

@@ -14,7 +14,8 @@ from venice_mcp.text import quoted
 FILE_VARIABLE = "VENICE_MCP_POLICY"
 READ_ONLY_VARIABLE = "VENICE_MCP_READ_ONLY"
 _ON, _OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
-_PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
+# What a bundle's host hands over for an option that was left empty. Whoever wrote any other one meant a restriction.
+_PLACEHOLDER = re.compile(r"\$\{user_config\.[^}]*\}")
 _STOPPED = Policy(read_only=True, secrets=(SecretRules(sinks=()),), how="terminal")
 """What is in force besides while a policy cannot be used: whatever it forbids, this forbids too."""
 

@@ -28,11 +28,13 @@ def approve(code: str | None, state_dir: Path, *others: Path) -> int:
     actor.set(f"terminal, user {_user()}")
     code = code.strip().upper() if code is not None else None
     try:
-        store = _store_with(code, [state_dir, *others], now)
-        if not store.record.exists():
+        # Looking must not make an empty record where somebody mistyped a folder.
+        stores = [store for folder in dict.fromkeys([state_dir, *others]) if (store := Store(folder)).record.exists()]
+        if not stores:
             return _say(f"Nothing was ever asked for in {state_dir}.{_ELSEWHERE}", 0 if code is None else _USER_ERROR)
         if code is None:
-            return _list(store, now)
+            return _list(stores, now)
+        store = next((each for each in stores[:-1] if each.approvals.get(code, now) is not None), stores[-1])
         approval = store.approvals.get(code, now)
         if approval is None:
             return _say(f"There is no request {plain(code, 20)} in {state_dir}.{_ELSEWHERE}", _USER_ERROR)
@@ -47,26 +49,16 @@ def approve(code: str | None, state_dir: Path, *others: Path) -> int:
         return _say(f"{error.what} {error.next_step}", 1)
 
 
-def _store_with(code: str | None, folders: list[Path], now: datetime) -> Store:
-    """The first folder's store that has the request, or with no code any; else that of the first folder."""
-    stores = [Store(folder) for folder in dict.fromkeys(folders)]
-    for store in stores:
-        # Looking must not make an empty record where somebody mistyped a folder.
-        if store.record.exists() and (code is None or store.approvals.get(code, now) is not None):
-            return store
-    return stores[0]
-
-
-def _list(store: Store, now: datetime) -> int:
-    pending = [item for item in store.approvals.waiting(now) if item.state == "pending"]
-    for item in pending:
+def _list(stores: list[Store], now: datetime) -> int:
+    waiting = [(store, item) for store in stores for item in store.approvals.waiting(now) if item.state == "pending"]
+    for store, item in waiting:
         sys.stdout.write(
             f"{item.code}  {plain(str(item.data['headline']), 120)}"
             f"  ({where(item.account)}; expires {away(item.expires_at, now)})\n"
             f"  to decide: {approve_command(item.code, store.folder)}\n"
         )
-    if not pending:
-        sys.stdout.write("Nothing waits for approval.\n")
+    if not waiting:
+        sys.stdout.write(f"Nothing waits for approval in {' or '.join(str(store.folder) for store in stores)}.\n")
     return 0
 
 

@@ -117,12 +117,10 @@ def about_revoke(key: Key, now: datetime, *, in_use: bool = False, lost: bool = 
 def about_update(key: Key, change: KeyChange, now: datetime, *, in_use: bool = False) -> Question:
     """The question before updateApiKey, with before and after."""
     before, after = key.settings(), change.applied_to(key)
-    lines = [
-        f"{label(name)}: {shown(name, before[name], now)} -> {shown(name, after[name], now)}."
-        for name in after
-        if name != "id" and before[name] != after[name]
-    ]
-    risks = [*widening(before, after), *stopping(before, after, now), *target_risks(key, now, in_use=in_use)]
+    # What it is called comes last: it may be long, and decides least.
+    changed = sorted((name for name in after if name != "id" and before[name] != after[name]), key="description".__eq__)
+    lines = [f"{label(name)}: {shown(name, before[name], now)} -> {shown(name, after[name], now)}." for name in changed]
+    risks = [*target_risks(key, now, in_use=in_use), *widening(before, after), *stopping(before, after, now)]
     if before["vcu_cap"] is not None and "usd_cap" in change.model_fields_set:
         risks.append(VCU_DROPPED)
     locked_out = in_use and bool(lockout(before, after))

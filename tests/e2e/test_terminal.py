@@ -149,6 +149,15 @@ async def test_a_request_is_found_in_the_usual_folder_whatever_is_set(
     assert cli.run(["approve", words[6], "--state-dir", str(tmp_path / "another")]) == 2
     assert "Nothing was ever asked for" in capsys.readouterr().err
     assert not (tmp_path / "another").exists()
+    # Without a code all that waits is listed, wherever it is.
+    (tmp_path / "third").mkdir()
+    third = world(tmp_path / "third")
+    also = shlex.split(await pending(third, "create"))[6]
+    monkeypatch.setenv("VENICE_MCP_STATE_DIR", str(third.app.store.folder))
+    assert cli.run(["approve"]) == 0
+    listed = capsys.readouterr().out
+    assert words[6] in listed
+    assert also in listed
 
 
 async def test_the_terminal_shows_what_was_frozen_and_not_what_is_now(tmp_path: Path, elsewhere: Path) -> None:

@@ -44,7 +44,7 @@ class Part(BaseModel):
 class Limit(Part):
     """Caps in `limit_period`."""
 
-    EXAMPLE: ClassVar[Mapping[str, Any]] = {"usd": 20}
+    EXAMPLE: ClassVar[Mapping[str, Any]] = {"usd": 20, "diem": 20}
     model_config = ConfigDict(extra="forbid", defer_build=True)
     usd: Cap | None = None
     diem: Cap | None = None

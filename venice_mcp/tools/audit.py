@@ -10,6 +10,7 @@ from mcp_types import CallToolResult
 from pydantic import AfterValidator, Field
 
 from venice_mcp.app import App, Ctx, app_of
+from venice_mcp.client.hurry import answered_within
 from venice_mcp.errors import ArgumentError, VeniceError
 from venice_mcp.models.hygiene import Audit, FindingRow, Fix
 from venice_mcp.models.wire import Key
@@ -30,6 +31,7 @@ SUMMARY_CHARACTERS = 7_700
 """Of text and data together, so that with its frame a default answer stays below 8,000."""
 
 _OWN_SHOWN = 5
+_BALANCE_WITHIN_S = 5.0
 _SHORT, _LONG = 120, 400
 
 
@@ -110,7 +112,9 @@ async def _no_diem(app: App, keys: Sequence[Key]) -> bool:
     if any((facts_of(key, own=False, now=app.now()).seen("diem")) > 0 for key in keys):
         return False
     try:
-        balance = await app.client.get_billing_balance()
+        # It only sharpens one finding, so it is not waited for as the audit's own reads are.
+        with answered_within(_BALANCE_WITHIN_S, tries=1):
+            balance = await app.client.get_billing_balance()
     except VeniceError:
         return False
     stated = "diem" in balance.balances.model_fields_set

@@ -1,5 +1,6 @@
 """Rotation: a successor in the place of a key, proven to work before the old key ends."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
@@ -17,7 +18,8 @@ from venice_mcp.proposals import PLAN, Proposal, Step, Verdict, digest
 from venice_mcp.text import away, parse_time, plain, to_wire, when
 from venice_mcp.tools.arguments import OneKey, Sink
 from venice_mcp.tools.fields import ExpiresInDays, problem_at
-from venice_mcp.tools.keys import left_behind, listed_key, lives_on, runs_on, still_there
+from venice_mcp.tools.keys import listed_key, runs_on
+from venice_mcp.tools.occupants import left_behind, lives_on, still_there
 from venice_mcp.tools.plans import carried_out, reread_all, running, told
 from venice_mcp.workflows.successors import successor_of
 
@@ -54,7 +56,7 @@ class RotateApiKey(OneKey):
         return self
 
 
-async def _say_if_replaced(app: App, key_id: str, account: str) -> None:
+async def _say_if_replaced(app: App, key_id: str, account: str, keys: Sequence[Key]) -> None:
     """Whoever calls again, because the answer was lost, learns what became of the key.
 
     Raises:
@@ -64,10 +66,13 @@ async def _say_if_replaced(app: App, key_id: str, account: str) -> None:
     if before is None or before.key_id is None:
         return
     ending = f" ...{plain(before.last6, 6)}" if before.last6 else ""
+    lives = any(each.id == before.key_id for each in keys)
     raise VeniceError(
-        f"That key was rotated already, {away(before.at, app.now())}, and is gone; its successor is {before.key_id}"
-        f"{ending}.",
-        next_step="Nothing is left to do. To replace the successor, rotate that one.",
+        f"That key was rotated already, {away(before.at, app.now())}, and is gone; its successor"
+        f" {before.key_id}{ending} {'is active' if lives else 'is not active any more either'}.",
+        next_step="Nothing is left to do. To replace the successor, rotate that one."
+        if lives
+        else "If there is to be a key again, create one.",
         code="replaced",
     )
 
@@ -81,7 +86,7 @@ async def propose_rotation(args: RotateApiKey, ctx: Ctx) -> Proposal:
     keys, now = await app.client.list_api_keys(), app.now()
     account = await app.client.keys.account()
     if args.key_id is not None and all(each.id != args.key_id for each in keys):
-        await _say_if_replaced(app, args.key_id, account)
+        await _say_if_replaced(app, args.key_id, account, keys)
     key = listed_key(keys, args)
     own = await runs_on(app, key)
     if own and not args.own_key:

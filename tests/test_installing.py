@@ -7,30 +7,32 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("owners, modes and scripts as programs are tested", allow_module_level=True)
 
+import argparse
 import json
 import os
 import select
+import signal
 import stat
 import subprocess
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PureWindowsPath
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.test_harness import ADMIN_KEY, WALLET_KEY
+from tests.test_harness import ADMIN_KEY, ROOT, WALLET_KEY
 from venice_mcp import HOMEPAGE, __version__, cli
 from venice_mcp.installing import configfile, jsontext
 from venice_mcp.installing.entries import Choice, look, same, wanted
 from venice_mcp.installing.hosts import HOSTS, NAME, host_named, variables_of
-from venice_mcp.installing.launching import CannotStart, Launch, Running, launch, own_arguments
+from venice_mcp.installing.launching import OF_SERVE, SERVING, CannotStart, Launch, Running, launch, own_arguments
 from venice_mcp.installing.machine import Machine
 
 Json = dict[str, Any]
-START: Json = {"command": sys.executable, "args": ["-P", "-m", "venice_mcp"]}
+START: Json = {"command": sys.executable, "args": ["-E", "-P", "-m", "venice_mcp"]}
 OTHERS = (
     '{\r\n\t"theme" : "dark",\r\n\t"mcpServers": { "files": {"command":"npx", "args":[1.50, "\\u00e9"]} },'
     '\r\n\t"z": 1e2}\r\n'
@@ -113,6 +115,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("VENICE_WALLET_KEY", WALLET_KEY)
     monkeypatch.setattr("sys.argv", ["pytest"])
     return Home(tmp_path, capsys)
+
+
+SCRIPT = "from venice_mcp.__main__ import main"
+
+
+def console_script(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / "venice-mcp"
+    path.write_text(f"#!/usr/bin/python\nimport sys\n{text}\nsys.exit(main())\n")
+    return path
 
 
 def mode_of(path: Path) -> int:
@@ -206,7 +218,7 @@ def now(**other: Any) -> Running:
     ("running", "words"),
     [
         (now(program="/v/bin/venice-mcp"), ["/v/bin/venice-mcp"]),
-        (now(), ["/v/bin/python", "-P", "-m", "venice_mcp"]),
+        (now(), ["/v/bin/python", "-E", "-P", "-m", "venice_mcp"]),
         (now(prefix=IN_CACHE, direct_url=GIT), ["/u/uvx", "--from", f"git+{HOMEPAGE}@main", "venice-mcp"]),
         (now(prefix=IN_CACHE, program="/x/venice-mcp"), ["/u/uvx", "--from", "venice-mcp", "venice-mcp"]),
         (
@@ -320,7 +332,7 @@ def test_vs_code_asks_for_the_key_itself_and_its_question_goes_with_the_entry(ho
 
 def test_what_a_person_added_to_the_entry_stays_and_the_way_to_the_key_changes(home: Home) -> None:
     mine = {
-        "command": "/old/venice-mcp",
+        "command": str(console_script(home.path / "old", SCRIPT)),
         "args": ["--policy", "p"],
         "disabled": True,
         "env": {"VENICE_MCP_POLICY": "q"},
@@ -444,6 +456,29 @@ OTHER_SERVERS: list[Json] = [
     {"command": "uvx", "args": ["--from", "venice-mcp", "other"]},
     {"command": "uvx", "args": ["--not-known", "venice-mcp", "other"]},
     {"command": "uv", "args": ["pip", "venice-mcp"]},
+    {"command": "uvx", "args": ["--from", "git+https://github.com/someone/venice-images", "venice-mcp"]},
+    {"command": "uvx", "args": ["--from", f"git+{HOMEPAGE}-images", "venice-mcp"]},
+    {"command": "uvx", "args": ["--from", "venice-mcp @ https://example.com/a.whl", "venice-mcp"]},
+    {"command": "uvx", "args": ["--from=other-pkg", "venice-mcp"]},
+    {"command": "uvx", "args": ["--from", "venice-mcp", "--from", "other-pkg", "venice-mcp"]},
+    {"command": "uvx", "args": ["--from", "", "venice-mcp"]},
+    {"command": "uvx", "args": ["--from", "./venice-mcp", "venice-mcp"]},
+    {"command": "uvx", "args": ["--from", "/opt", "venice-mcp"]},
+    {"command": "uvx", "args": ["venice-mcp@git+https://x"]},
+    {"command": "uvx", "args": ["venice-mcp-images"]},
+    {"command": "uv", "args": ["tool", "run", "--from", "other-pkg", "venice-mcp"]},
+    {"command": "uv", "args": ["run", "--with", "other-pkg", "venice-mcp"]},
+    {"command": "uv", "args": ["--directory", "/opt", "run", "venice-mcp"]},
+    {"command": "/opt/other/venice-mcp"},
+    {"command": "bin/venice-mcp"},
+    {"command": "C:\\other\\venice-mcp.exe"},
+    {"command": "venice-mcp", "args": ["--model", "flux"]},
+    {"command": "venice-mcp", "args": ["--policy"]},
+    {"command": "venice-mcp", "args": ["--sandbox=flux"]},
+    {"command": "venice-mcp", "args": ["--port", "1"]},
+    {"command": "venice-mcp", "args": ["images"]},
+    {"command": "venice-mcp", "args": ["doctor"]},
+    {"command": "python", "args": ["-m", "venice_mcp", "--model", "flux"]},
     {"command": "venice-mcp", "args": [1]},
     {"command": "venice-mcp", "url": "https://example.com/mcp"},
     {"type": "http", "command": "venice-mcp"},
@@ -465,17 +500,64 @@ def test_another_server_of_that_name_is_never_touched(home: Home, entry: Json) -
 @pytest.mark.parametrize(
     "words",
     [
-        ["C:\\tools\\venice-mcp.exe"],
+        ["venice-mcp"],
         ["uvx", "venice-mcp@latest"],
-        ["uvx", "--from", "git+https://x", "venice-mcp"],
+        ["uvx", "venice-mcp@1.2.3"],
+        ["uvx", "--from", f"git+{HOMEPAGE}", "venice-mcp"],
+        ["uvx", "--from", f"git+{HOMEPAGE}.git@v1#egg=a", "venice-mcp"],
+        ["uvx", "--from", f"venice-mcp[keyring] @ git+{HOMEPAGE}@main", "venice-mcp"],
+        ["uvx", "--from=venice_mcp[keyring,chart]>=1,<2", "venice-mcp"],
+        ["uvx", "-p", "3.12", "--from", str(ROOT), "venice-mcp"],
+        ["uvx", "--from", f"venice-mcp[chart] @ {ROOT.as_uri()}", "venice-mcp"],
         ["/u/uv", "tool", "run", "--with=a", "venice-mcp[keyring]==1.0"],
-        ["uv", "--directory", "/src", "run", "--frozen", "venice-mcp"],
+        ["uv", "--directory", str(ROOT), "run", "--frozen", "venice-mcp"],
         ["uv", "run", "python", "-m", "venice_mcp"],
         ["python3.12", "-P", "-I", "-m", "venice_mcp"],
     ],
 )
 def test_an_entry_that_starts_this_server_is_known_and_its_arguments_are_the_servers(words: list[str]) -> None:
     assert own_arguments([*words, "--policy", "p"]) == ("--policy", "p")
+
+
+def test_the_options_of_a_server_are_those_of_the_command_line() -> None:
+    def options(parser: argparse.ArgumentParser) -> dict[str, bool]:
+        found = {name: action.nargs != 0 for action in parser._actions for name in action.option_strings}  # pyright: ignore[reportPrivateUsage]
+        return {name: valued for name, valued in found.items() if name not in ("-h", "--help", "--version")}
+
+    root = cli.parser()
+    (commands,) = (action.choices for action in root._actions if action.dest == "command")  # pyright: ignore[reportPrivateUsage]
+    assert options(root) == SERVING
+    assert options(cast("Json", commands)["serve"]) == OF_SERVE
+    words = ("--log-level=info", "--sandbox", "serve", "--port", "0", "--http")
+    assert own_arguments(["venice-mcp", *words]) == words
+
+
+def test_a_program_is_ours_if_its_file_is_our_console_script(tmp_path: Path) -> None:
+    path = console_script(tmp_path, SCRIPT)
+    assert own_arguments([str(path), "--sandbox"]) == ("--sandbox",)
+    link = tmp_path / "bin" / "venice-mcp"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    assert own_arguments([str(link)]) == ()
+    windows = tmp_path / "venice-mcp.exe"
+    windows.write_bytes(b"MZ\x90\0" + path.read_bytes())
+    assert own_arguments([str(windows)]) == ()
+    console_script(tmp_path, "from venice_images import main")
+    assert own_arguments([str(path)]) is None
+    path.write_text(SCRIPT)
+    assert own_arguments([str(path)]) is None, "no script at all"
+    console_script(tmp_path, SCRIPT + "\n#" + "x" * (1 << 20))
+    assert own_arguments([str(path)]) is None, "no script of an installer"
+
+
+@pytest.mark.parametrize("project", ["[project]\nname = 'venice-images'", "project = 1", "[", "\0", ""])
+def test_a_folder_is_ours_if_its_project_is(tmp_path: Path, project: str) -> None:
+    words = ["uvx", "--from", str(tmp_path), "venice-mcp"]
+    assert own_arguments(words) is None
+    (tmp_path / "pyproject.toml").write_text(project)
+    assert own_arguments(words) is None
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'venice-mcp'")
+    assert own_arguments(words) == ()
 
 
 def test_a_host_that_is_not_there_is_said_not_to_be(home: Home) -> None:
@@ -624,6 +706,52 @@ def test_an_interrupt_ends_the_program_and_tells_how_things_stand(home: Home) ->
     assert "config.toml is as it was" in home.err
 
 
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM", "SIGINT"])
+def test_a_signal_between_remove_and_add_ends_the_program_and_the_old_entry_comes_back(home: Home, name: str) -> None:
+    if sys.platform == "win32":
+        return
+    os.mkfifo(home.path / "alive")
+    alive = os.open(home.path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    file = home.file(".claude.json", json.dumps({"a": 1, "mcpServers": {NAME: {"command": "venice-mcp"}}}))
+    old = json.loads(file.read_text())
+    hanging = f"""
+if "add" in words:
+    import signal
+    held = os.open(home / "alive", os.O_WRONLY)
+    os.kill({os.getpid()}, signal.{name})
+    time.sleep(60)
+"""
+    home.program("claude", hanging + WRITES_JSON)
+    number = signal.Signals[name]
+
+    def unexpected(*_: object) -> None:
+        pytest.fail("nobody took the signal")
+
+    before = signal.signal(number, unexpected)
+    try:
+        assert home.install("claude-code", "--sandbox") == 1
+        assert signal.getsignal(number) is unexpected, "as it was"
+    finally:
+        signal.signal(number, before)
+    assert "This was interrupted" in home.err
+    assert "was put back" in home.err
+    assert json.loads(file.read_text()) == old
+    assert select.select([alive], [], [], 5)[0], "nobody has it open any more"
+    os.close(alive)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(home: Home) -> None:
+    if sys.platform == "win32":
+        return
+    home.program("claude", f"import signal; os.kill({os.getpid()}, signal.SIGHUP)" + WRITES_JSON)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert home.install("claude-code", "--sandbox") == 0, home.err
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 NEIGHBOUR = {"github": {"command": "npx", "env": {"TOKEN": "$TOKEN"}}}
 
 
@@ -678,7 +806,8 @@ def test_what_the_real_programs_wrote_is_what_was_wanted_and_a_reference_stays_o
     machine = Machine(sys.platform, str(home.path), {})
     home.file(str(host.files(machine)[0].relative_to(home.path)), text)
     found = look(host, machine)
-    assert same(found.ours, entry)
+    assert isinstance(found.entry, dict)
+    assert same(cast("Json", found.entry), entry)
     assert found.content is not None
     assert variables_of(found.content[host.within[0]]["github"]) == {"TOKEN": reference}
 
@@ -752,7 +881,7 @@ def test_without_the_command_line_of_such_a_host_the_text_is_printed(home: Home,
 
 
 def test_opencode_has_its_entry_taken_out_of_the_file(home: Home) -> None:
-    entry = {"type": "local", "command": [sys.executable, "-P", "-m", "venice_mcp"]}
+    entry = {"type": "local", "command": [sys.executable, "-E", "-P", "-m", "venice_mcp"]}
     file = home.file(".config/opencode/opencode.json", json.dumps({"mcp": {NAME: entry, "b": 1}}))
     assert home.install("opencode", "--remove") == 0
     assert file.read_text() == '{"mcp": {"b": 1}}'

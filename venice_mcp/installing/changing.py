@@ -1,10 +1,14 @@
 """An entry brought into a host's file or out of it, by its own command line or by us, and how things stand then."""
 
 import os
+import signal
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from venice_mcp.installing.configfile import Untouchable, keep_copy, write
 from venice_mcp.installing.entries import Found, look, same, unsayable, with_entry
@@ -16,6 +20,7 @@ from venice_mcp.systems import as_command
 from venice_mcp.text import plain
 
 _SHOWN = 300
+_ENDING = ("SIGHUP", "SIGINT", "SIGTERM")  # Windows has no SIGHUP
 
 
 class CouldNot(Exception):
@@ -83,6 +88,42 @@ def carry_out(job: Job, change: Change) -> Path | None:
     Raises:
         CouldNot: something failed, and how things stand now.
     """
+    with _interruptible() as no_more:
+        return _carry_out(job, change, no_more)
+
+
+@contextmanager
+def _interruptible() -> Generator[Callable[[], None]]:
+    """Whatever asks this process to end raises KeyboardInterrupt, but once: what follows puts things in order again.
+
+    It gives what holds off even the first one.
+    """
+    told = False
+
+    def no_more() -> None:
+        nonlocal told
+        told = True
+
+    def interrupt(_number: int, _frame: object) -> None:
+        if not told:
+            no_more()
+            raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (each for each in signal.Signals if each.name in _ENDING):
+                # What is ignored, as nohup has it, stays ignored; None is of somebody who is not Python.
+                if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None):
+                    before[number] = handler
+                    signal.signal(number, interrupt)
+        yield no_more
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _carry_out(job: Job, change: Change, no_more: Callable[[], None]) -> Path | None:
     host, found, copy, trouble = job.host, job.found, None, ""
     for words in change.commands:  # all of them first: who listens may go away at any moment
         job.say(f"$ {as_command(words)}")
@@ -100,6 +141,7 @@ def carry_out(job: Job, change: Change) -> Path | None:
         trouble = f"{host.program} {error}"
     except KeyboardInterrupt:
         trouble = "This was interrupted"
+    no_more()
     now = look(host, job.machine)
     done = same(now.ours, change.entry) if change.entry else now.entry is None and not now.trouble
     if done and not trouble:

@@ -63,8 +63,8 @@ def run(words: tuple[str, ...], env: Mapping[str, str], home: str) -> None:
         raise ProgramFailed(f"could not be started: {error.strerror}") from None
     said = bytearray()
     reader = threading.Thread(target=_read, args=(process, process.stdout, said), daemon=True)
-    reader.start()
     try:
+        reader.start()
         status = process.wait(_PATIENCE_S)
     except subprocess.TimeoutExpired:
         raise ProgramFailed(f"did not end within {_PATIENCE_S} s and was ended") from None
@@ -72,7 +72,8 @@ def run(words: tuple[str, ...], env: Mapping[str, str], home: str) -> None:
         _end(process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_LAST_WORDS_S)
-        reader.join(_LAST_WORDS_S)
+        if reader.ident:
+            reader.join(_LAST_WORDS_S)
     if len(said) > _MOST_SAID:
         raise ProgramFailed("wrote without end and was ended")
     if status:

@@ -96,6 +96,19 @@ def after(tamper: Callable[[list[Entry]], Sequence[Entry]], kept: Checkpoint | N
 # --- altered --------------------------------------------------------------------------------------
 
 
+def test_looking_at_the_newest_entries_waits_for_nobody_that_writes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    asked(store)
+    before = store.trail.checkpoint()
+    db = sqlite3.connect(store.path, isolation_level=None)
+    try:
+        # Whoever waited would give up after ten seconds with an error.
+        db.execute("BEGIN IMMEDIATE")
+        assert store.trail.checkpoint() == before
+    finally:
+        db.close()
+
+
 def test_an_untouched_record_is_intact(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.trail.verify() == Verdict(0)

@@ -202,8 +202,8 @@ class Record:
         return True
 
     @contextmanager
-    def transaction(self) -> Generator[Transaction]:
-        """All or nothing, one at a time over all processes.
+    def transaction(self, *, reading: bool = False) -> Generator[Transaction]:
+        """All or nothing, one at a time over all processes; for `reading` alone it waits for nobody that writes.
 
         Raises:
             StoreError: the record cannot be read or written.
@@ -213,7 +213,7 @@ class Record:
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from None
         try:
-            db.execute("BEGIN IMMEDIATE")
+            db.execute("BEGIN" if reading else "BEGIN IMMEDIATE")
             if not os.path.samestat(os.stat(self.path), opened):
                 # Purged or replaced while this one waited for the lock: what is written here would be lost.
                 raise OSError("it was replaced meanwhile")

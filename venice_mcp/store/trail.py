@@ -32,7 +32,7 @@ class Trail:
 
     def latest(self, most: int, account: str | None = None) -> list[Entry]:
         """The newest entries, oldest of them first."""
-        with self._record.transaction() as db:
+        with self._record.transaction(reading=True) as db:
             where = "1" if account is None else "account = ?"
             last = f"seq IN (SELECT seq FROM events WHERE {where} ORDER BY seq DESC LIMIT ?)"  # noqa: S608 - our own words
             return list(db.entries(last, (most,) if account is None else (account, most)))

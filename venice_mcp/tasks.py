@@ -138,8 +138,9 @@ _LEAKS = f"""\
 2. `venice_scan_for_leaked_keys` with `folders`. "May I publish this?": `git_history` and `respect_gitignore`, as what
    git ignores is not published. When something was pushed: `git_history`.
 3. Live keys first, and unknown ones count as live: path, line, last six, what git does with the file, what uses the
-   key. One whose row says kept lies where it belongs: leave it. Ask what to do with each of the others: replace it at
-   once when something uses it, else revoke it. Then the file, then the history.
+   key. A place whose row says kept is in order, which says nothing about history that was not looked into, nor about a
+   key that got out otherwise. Ask what to do with each of the others: replace it at once when something uses it, else
+   revoke it. Then the file, then the history.
 4. Say what was not reached: a scan that was cut short proves nothing.
 
 A wallet key cannot be revoked; its funds must move. Never open a file that was named to read the key in it, and repeat

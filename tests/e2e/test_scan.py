@@ -55,6 +55,10 @@ def rows(answer: Json) -> list[Json]:
     return [dict(zip(answer["columns"], row, strict=True)) for row in answer["rows"]]
 
 
+async def unanswered(request: httpx.Request, forward: Forward) -> httpx.Response:
+    return httpx.Response(503, json={"error": "down"})
+
+
 def git(root: Path, *arguments: str) -> None:
     subprocess.run([str(shutil.which("git")), "-C", str(root), *arguments], check=True)
 
@@ -120,11 +124,7 @@ async def test_without_an_admin_key_or_an_answer_nothing_is_called_dead(tmp_path
     assert "takes an ADMIN key" in text
     assert not venice.edge.sent
     broken = world(tmp_path, env=KEYS, state="other")
-
-    async def refuse(request: httpx.Request, forward: Forward) -> httpx.Response:
-        return httpx.Response(503, json={"error": "down"})
-
-    broken.edge.hook = refuse
+    broken.edge.hook = unanswered
     answer, text = await scanned(broken, root)
     assert rows(answer)[0]["state"] == "unknown"
     assert "Not compared with the account's keys" in text
@@ -140,9 +140,13 @@ async def test_a_key_that_lies_where_it_belongs_is_told_from_one_that_git_or_oth
     (row,) = rows(answer)
     assert (row["state"], row["last6_chars"]) == ("live", saved["last6_chars"])
     assert (row["git"], row["file"]) == ("ignored", "kept, put there by this server")
-    assert "lies where it belongs" in text
+    assert "This place is in order" in text
+    assert "was not looked into: git_history: true does" in text, "an ignored file may have been committed before"
     assert "rotate" not in text
     assert "revoke" not in text
+    _, text = await scanned(venice, root, git_history=True)
+    assert "This place is in order" in text
+    assert "not looked into" not in text
     # The same key where git takes it along, where nothing ignores it, where others can read it, and among notes.
     secret = venice.described(CAPPED["description"])[0]["secret"]
     for name in ("app.py", "loose.txt", "private"):
@@ -156,17 +160,88 @@ async def test_a_key_that_lies_where_it_belongs_is_told_from_one_that_git_or_oth
     result = await venice.call(SCAN, {"folders": [str(root), str(notes)]})
     lying = {Path(row["path"]).name: (row["git"], row["file"]) for row in rows(done(result))}
     assert lying == {
-        ".env": ("ignored", "kept, put there by this server"),
+        ".env": ("ignored", "put there by this server"),
         "app.py": ("tracked", None),
         "loose.txt": ("not ignored", None),
         "private": ("ignored", "others can read"),
         "history": (None, None),
     }
-    assert [Path(row["path"]).name for row in rows(done(result))][-1] == ".env", "what is in order comes last"
-    for words in ("venice_rotate_api_key (key_id, leaked: true)", "lies where it belongs", ".gitignore", "chmod 600"):
+    for words in ("venice_rotate_api_key (key_id, leaked: true)", ".gitignore", "chmod 600"):
         assert words in text_of(result)
+    assert "in order" not in text_of(result), "a key that is exposed elsewhere is in order nowhere"
     ignoring = done(await venice.call(SCAN, {"folders": [str(root)], "respect_gitignore": True}))
     assert {Path(row["path"]).name for row in rows(ignoring)} == {"app.py", "loose.txt"}
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+async def test_a_key_that_was_ever_committed_is_not_told_as_kept_and_a_tracked_file_is_one_behind_a_link(
+    tmp_path: Path,
+) -> None:
+    venice, root = world(tmp_path), project(tmp_path, **{".env": f"KEY={OTHER_KEY}", ".gitignore": ".env\n"})
+    (root / ".env").chmod(0o600)
+    (root / "sub" / "cfg").mkdir(parents=True)
+    (root / "sub" / "cfg" / ".env").write_text(f"KEY={INFERENCE_KEY}")
+    (root / "sub" / "cfg" / ".env").chmod(0o600)
+    git(root, "init", "-q")
+    git(root, "add", "-f", ".env", "sub")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    git(root, *who, "commit", "-q", "-m", "one")
+    git(root, "rm", "-q", "--cached", ".env")
+    git(root, *who, "commit", "-q", "-m", "two")
+    (tmp_path / "link").symlink_to(root / "sub")
+    venice.edge.hook = unanswered
+    folders = {"folders": [str(root), str(tmp_path / "link" / "cfg")]}
+    result = await venice.call(SCAN, folders)
+    assert {(row["last6_chars"], row["git"], row["file"]) for row in rows(done(result))} == {
+        (OTHER_KEY[-6:], "ignored", "kept"),
+        (INFERENCE_KEY[-6:], "tracked", None),
+    }
+    assert len(rows(done(result))) == 3
+    assert "was not looked into: git_history: true does" in text_of(result)
+    result = await venice.call(SCAN, {**folders, "git_history": True})
+    assert {row["file"] for row in rows(done(result))} == {None}
+    assert "in order" not in text_of(result)
+
+
+async def test_a_private_file_is_for_keys_by_its_shape_and_not_by_its_size(tmp_path: Path) -> None:
+    venice = world(tmp_path, env={"VENICE_API_KEY": INFERENCE_KEY})
+    keys = [f"VENICE_INFERENCE_KEY_{OTHER_KEY[-30:-2]}{number:02}" for number in range(8)]
+    root = project(
+        tmp_path,
+        **{
+            "token": f"{keys[0]}\n",
+            "named": f'export KEY = "{keys[1]}"\n',
+            ".env": f"A=1\nKEY={keys[2]}\n# text\n",
+            "deploy.sh": f"curl -H 'Authorization: Bearer {keys[3]}' https://api.venice.ai\n",
+            "notes.txt": f"my key {keys[4]} for bob",
+            "two": f"A={keys[5]}\nB=1\n",
+            "address": f"https://example.com/?key={keys[6]}",
+            "long": f"{keys[7]}{chr(10) * 600}",
+        },
+    )
+    for file in root.iterdir():
+        file.chmod(0o600)
+    answer, text = await scanned(venice, root)
+    assert {Path(row["path"]).name for row in rows(answer) if row["file"] == "kept"} == {"token", "named", ".env"}
+    assert len(rows(answer)) == 8
+    assert "history" not in text.replace("git history does not", ""), "there is no repository"
+
+
+async def test_a_scan_makes_no_record_and_needs_none(tmp_path: Path) -> None:
+    venice, root = world(tmp_path, env={"VENICE_API_KEY": INFERENCE_KEY}), project(tmp_path, a=OTHER_KEY)
+    answer, text = await scanned(venice, root)
+    assert len(rows(answer)) == 1
+    assert not venice.app.store.path.exists()
+    assert "local record" not in text
+    assert venice.app.store.journal.delivered() == set()
+    with venice.app.store.record.transaction():  # as another process would lock it
+        answer, text = await scanned(venice, root)
+    assert len(rows(answer)) == 1
+    assert "The local record could not be read" in text
+    venice.app.store.folder.chmod(0o777)
+    answer, text = await scanned(venice, root)
+    assert len(rows(answer)) == 1
+    assert "The local record could not be read" in text
 
 
 async def test_nothing_is_sent_when_nothing_was_found(tmp_path: Path) -> None:

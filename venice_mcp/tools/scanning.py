@@ -12,10 +12,12 @@ from pydantic import AfterValidator, Field
 from venice_mcp import HOMEPAGE
 from venice_mcp.app import App, Ctx, app_of
 from venice_mcp.errors import ArgumentError, VeniceError
-from venice_mcp.leaks.standing import KEPT, NOT_IGNORED, READABLE, lying
+from venice_mcp.leaks.standing import IGNORED as GIT_IGNORED
+from venice_mcp.leaks.standing import NOT_IGNORED, Standing, lying
 from venice_mcp.leaks.walking import BINARY, IGNORED, LINK, SPECIAL
 from venice_mcp.models.leaks import LeakRow, LeakScan
 from venice_mcp.models.wire import Key
+from venice_mcp.store import StoreError
 from venice_mcp.text import cell, parse_time, plain, plural, table
 from venice_mcp.tools.arguments import Arguments
 from venice_mcp.tools.build import answer
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _ANSWER_WITHIN_S = 43.0
 _ASKING_GIT_S = 3.0
+_RECORD_S = 2.0
 _PATH = 400
 _RULE = r"VENICE_(?:INFERENCE|ADMIN)_KEY_[A-Za-z0-9_-]{20,}"
 PREVENTION = (
@@ -46,14 +49,19 @@ _NEXT = {
     " revoke it there.",
 }
 _KEPT = (
-    "kept: a private file that git does not take along, and one for keys. Such a key lies where it belongs; nothing is"
-    " to be done about it."
+    "kept: a private file for keys that git does not take along, and the key was found nowhere else but in such files."
+    " This place is in order; a key that got out otherwise is replaced all the same."
 )
+_NOT_ASKED = " Whether git has it in its history was not looked into: git_history: true does."
+_NOT_ALL = " Not all of git's history was looked into."
 _FENCE = "Where git does not ignore the file, name it in .gitignore; where others can read it, `chmod 600`."
 _HISTORY = (
     "Rewriting git history does not undo a leak, because clones, forks and caches keep it: revoke or rotate first."
 )
-_NO_FILE: tuple[str | None, str | None] = (None, None)  # of a place in history
+_NO_RECORD = (
+    "The local record could not be read, so that which files this server put keys into is not told; venice_status says"
+    " more."
+)
 _ORDINARY = (BINARY, LINK, SPECIAL, IGNORED)
 """Left out in every tree; a count is enough."""
 
@@ -104,16 +112,19 @@ async def venice_scan_for_leaked_keys(args: ScanForLeakedKeys, ctx: Ctx) -> Anno
         left_out = sum(item.sandbox for item in outcome.found)
         outcome.found = [item for item in outcome.found if not item.sandbox]
     keys, problem = await _account_keys(app, outcome.found, _ANSWER_WITHIN_S - (time.monotonic() - started))
-    places = await _places(app, outcome.found)
-    judged = [
-        Judged(*_state(item, keys, app), item, *(_NO_FILE if item.commit else places[item.path, item.last6]))
-        for item in outcome.found
-    ]
+    places, unread = await _places(app, outcome.found)
+    judged = _with_kept(
+        [
+            Judged(*_state(item, keys, app), item, None if item.commit else places[item.path, item.last6])
+            for item in outcome.found
+        ]
+    )
     own = await _own(app, outcome.found)
     notes = [
         *_cut_short(outcome, folders),
         *([f"Not compared with the account's keys: {problem}"] if problem else []),
         *own,
+        *unread,
         *([f"{plural(left_out, 'sandbox key')} left out; they open nothing at Venice."] if left_out else []),
         *(f"{plain(note, _PATH)}." for note in outcome.notes),
         *(
@@ -198,26 +209,54 @@ def _state(item: "Finding", keys: list[Key] | None, app: App) -> tuple[str, list
 
 
 class Judged(NamedTuple):
-    """A finding with its state, the ids it may be, and how its file lies there."""
+    """A finding with its state, the ids it may be, and how its file lies there; None in history.
+
+    `kept`: it is in order there, and so is every other place where the same secret was found.
+    """
 
     state: str
     ids: list[str]
     item: "Finding"
-    git: str | None
-    file: str | None
+    file: Standing | None
+    kept: bool = False
 
     @property
-    def kept(self) -> bool:
-        return self.state not in (EXPIRED, DEAD) and (self.file or "").startswith(KEPT)
+    def in_order(self) -> bool:
+        return self.state not in (EXPIRED, DEAD) and self.file is not None and self.file.in_order
+
+    @property
+    def signs(self) -> set[str]:
+        """What it has in common with the same secret elsewhere, also with a character more or less at its end."""
+        return {self.item.same, self.item.last6, self.item.also} - {""}
 
 
-async def _places(app: App, found: "list[Finding]") -> dict[tuple[str, str], tuple[str | None, str | None]]:
-    """What git does with each file in which a key lies, and who put it there and can read it."""
+def _with_kept(judged: list[Judged]) -> list[Judged]:
+    exposed = {sign for each in judged if not each.in_order for sign in each.signs}
+    return [each._replace(kept=each.in_order and not each.signs & exposed) for each in judged]
+
+
+async def _places(app: App, found: "list[Finding]") -> tuple[dict[tuple[str, str], Standing], list[str]]:
+    """How each file lies there in which a key is, and what could not be told of it."""
     places = {(item.path, item.last6) for item in found if not item.commit}
     if not places:
-        return {}
-    saved = await anyio.to_thread.run_sync(app.store.journal.delivered)
-    return await anyio.to_thread.run_sync(lying, places, saved, _ASKING_GIT_S, abandon_on_cancel=True)
+        return {}, []
+    saved = await _saved(app)
+    lies = await anyio.to_thread.run_sync(lying, places, saved or (), _ASKING_GIT_S, abandon_on_cancel=True)
+    return lies, [_NO_RECORD] if saved is None else []
+
+
+async def _saved(app: App) -> set[tuple[str, str]] | None:
+    """The files that keys were saved to; None if the record does not tell. A scan needs none and makes none."""
+
+    def look() -> set[tuple[str, str]]:
+        return app.store.journal.delivered() if app.store.record.exists() else set()
+
+    with anyio.move_on_after(_RECORD_S):
+        try:
+            return await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+        except StoreError:
+            return None
+    return None
 
 
 async def _own(app: App, found: "list[Finding]") -> list[str]:
@@ -261,8 +300,8 @@ def _result(args: ScanForLeakedKeys, outcome: "Outcome", judged: list[Judged], n
             plain(item.path, _PATH),
             item.line,
             item.commit or None,
-            each.git,
-            each.file,
+            each.file.git if each.file else None,
+            each.file.in_words(kept=each.kept) if each.file else None,
             each.ids,
         )
         for each in judged
@@ -273,8 +312,8 @@ def _result(args: ScanForLeakedKeys, outcome: "Outcome", judged: list[Judged], n
     steps = [_NEXT[state] for state in _STATES if any(each.state == state for each in exposed)]
     if any(each.state not in (EXPIRED, DEAD) and _is_open(each) for each in exposed):
         steps.append(_FENCE)
-    if len(exposed) < len(judged):
-        steps.append(_KEPT)
+    if kept := [each for each in judged if each.kept]:
+        steps.append(_KEPT + _of_history(args, outcome, kept))
     if any(row.commit for row in rows):
         steps.append(_HISTORY)
     return LeakScan(
@@ -297,7 +336,16 @@ def _result(args: ScanForLeakedKeys, outcome: "Outcome", judged: list[Judged], n
 
 def _is_open(each: Judged) -> bool:
     """Whether there is something to mend about the file itself."""
-    return each.git == NOT_IGNORED or READABLE in (each.file or "")
+    return each.file is not None and (each.file.git == NOT_IGNORED or each.file.private is False)
+
+
+def _of_history(args: ScanForLeakedKeys, outcome: "Outcome", kept: list[Judged]) -> str:
+    """What is not known of keys that lie in a repository."""
+    if all(each.file is None or each.file.git != GIT_IGNORED for each in kept):
+        return ""
+    if not args.git_history:
+        return _NOT_ASKED
+    return _NOT_ALL if outcome.stopped or outcome.notes else ""
 
 
 def _text(result: LeakScan, outcome: "Outcome") -> str:

@@ -22,6 +22,8 @@ MANIFEST = ("package.json", "package-lock.json")
 NODE_DIR = Path(ROOT_DIR) / "bin"
 NODE = str(NODE_DIR / "node")
 NPM = str(Path(ROOT_DIR) / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
+NPM_CI = [NODE, NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+DONE = "done"
 TIMEOUT_S = 60
 
 
@@ -44,21 +46,26 @@ def node_environment() -> dict[str, str]:
 
 def install() -> None:
     """Install exactly what package-lock.json says, unless it is there already. Runs no install scripts."""
-    wanted = {name: (HERE / name).read_bytes() for name in MANIFEST}
-    done = INSTALLED / "done"
-    current = all((INSTALLED / n).is_file() and (INSTALLED / n).read_bytes() == wanted[n] for n in MANIFEST)
-    if done.exists() and current:
+    if is_installed(HERE, INSTALLED, MANIFEST):
         return
-    if INSTALLED.exists():
-        shutil.rmtree(INSTALLED)
-    INSTALLED.mkdir()
-    (INSTALLED / ".gitignore").write_text("*\n")
-    for name, content in wanted.items():
-        (INSTALLED / name).write_bytes(content)
-    command = [NODE, NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    if subprocess.run(command, cwd=INSTALLED, env=node_environment(), check=False).returncode:
+    if subprocess.run(NPM_CI, cwd=INSTALLED, env=node_environment(), check=False).returncode:
         raise SuiteError("npm could not install the conformance suite; its message is above")
-    done.touch()
+    (INSTALLED / DONE).touch()
+
+
+def is_installed(pins_in: Path, installed: Path, pins: tuple[str, ...]) -> bool:
+    """Whether a folder holds what these pins say. If not, only the pins are left in it; whoever fills it makes DONE."""
+    wanted = {name: (pins_in / name).read_bytes() for name in pins}
+    current = all((installed / n).is_file() and (installed / n).read_bytes() == wanted[n] for n in pins)
+    if current and (installed / DONE).exists():
+        return True
+    if installed.exists():
+        shutil.rmtree(installed)
+    installed.mkdir()
+    (installed / ".gitignore").write_text("*\n")
+    for name, content in wanted.items():
+        (installed / name).write_bytes(content)
+    return False
 
 
 def run(url: str, scenario: str, spec_version: str) -> Outcome:

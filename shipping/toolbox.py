@@ -5,13 +5,12 @@ Node is the one that basedpyright brings along, as for the conformance suite.
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from conformance.suite import NODE, NPM, node_environment
+from conformance.suite import DONE, NODE, NPM_CI, is_installed, node_environment
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -32,23 +31,14 @@ class ShippingError(Exception):
 
 def install() -> None:
     """Install exactly what the pins say, unless it is there already. Runs no install scripts."""
-    wanted = {name: (HERE / name).read_bytes() for name in PINS}
-    done = INSTALLED / "done"
-    current = all((INSTALLED / n).is_file() and (INSTALLED / n).read_bytes() == wanted[n] for n in PINS)
-    if done.exists() and current:
+    if is_installed(HERE, INSTALLED, PINS):
         return
-    if INSTALLED.exists():
-        shutil.rmtree(INSTALLED)
-    INSTALLED.mkdir()
-    (INSTALLED / ".gitignore").write_text("*\n")
-    for name, content in wanted.items():
-        (INSTALLED / name).write_bytes(content)
     print("installing the tools, once", flush=True)
-    run([NODE, NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], cwd=INSTALLED)
+    run(NPM_CI, cwd=INSTALLED)
     run([sys.executable, "-m", "venv", str(INSTALLED / "python")])
     pip = [str(BIN / "python"), "-I", "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--quiet"]
     run([*pip, "--require-hashes", "-r", str(INSTALLED / "requirements.lock")])
-    done.touch()
+    (INSTALLED / DONE).touch()
 
 
 def clean_environment(home: Path) -> dict[str, str]:
